@@ -1,0 +1,1 @@
+#![doc = "The Langfuse client whose flush can be trusted."]
