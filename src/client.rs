@@ -192,6 +192,12 @@ impl ObservationBuilder {
         self
     }
 
+    /// Takes over everything that `attributes` says.
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes.merge(attributes);
+        self
+    }
+
     /// The model's name.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.attributes.model = Some(model.into());
@@ -341,11 +347,26 @@ impl Observation {
 
     /// Ends it now. Ending again does nothing.
     pub fn end(&self) {
+        self.end_at(host::now());
+    }
+
+    /// Ends it, at a time that is not now.
+    pub fn end_at(&self, end: Timestamp) {
         let open = self.lock().take();
         if let (Some(open), Some(Enabled { driver, config })) = (open, self.langfuse.enabled.as_deref()) {
-            let record = wire::encode(open, host::now(), config.environment.as_deref(), config.release.as_deref());
-            driver.push(record);
+            driver.push(wire::encode(open, end, config.environment.as_deref(), config.release.as_deref()));
         }
+    }
+
+    /// Takes over everything that `attributes` says.
+    pub fn attributes(&self, attributes: Attributes) -> &Self {
+        self.update(|known| known.merge(attributes))
+    }
+
+    /// Whether it has not ended yet, and will be recorded when it does.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.lock().is_some()
     }
 
     fn update(&self, change: impl FnOnce(&mut Attributes)) -> &Self {

@@ -297,6 +297,12 @@ impl Exporter {
         self.apply(decision, lease, outcome, now);
     }
 
+    /// Whether a flush has begun that is not over, be its driver alive or dead.
+    #[must_use]
+    pub fn is_flushing(&self) -> bool {
+        !self.flushes.is_empty()
+    }
+
     /// Totals since the exporter was made.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -229,6 +229,30 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// Takes over what `newer` says; metadata is merged by name.
+    pub fn merge(&mut self, newer: Self) {
+        fn take<T>(old: &mut Option<T>, new: Option<T>) {
+            if new.is_some() {
+                *old = new;
+            }
+        }
+        take(&mut self.input, newer.input);
+        take(&mut self.output, newer.output);
+        for (name, value) in newer.metadata.0 {
+            self.metadata.set(&name, value);
+        }
+        take(&mut self.level, newer.level);
+        take(&mut self.status_message, newer.status_message);
+        take(&mut self.version, newer.version);
+        take(&mut self.environment, newer.environment);
+        take(&mut self.model, newer.model);
+        take(&mut self.model_parameters, newer.model_parameters);
+        take(&mut self.usage_details, newer.usage_details);
+        take(&mut self.cost_details, newer.cost_details);
+        take(&mut self.completion_start, newer.completion_start);
+        take(&mut self.prompt, newer.prompt);
+    }
+
     /// Cuts the fields that can be large; ids, model, usage and cost stay whole.
     pub(crate) fn cut_fields(&mut self, limit: usize) {
         let payload = [self.input.as_mut(), self.output.as_mut()];

@@ -21,7 +21,7 @@ use crate::wire::Record;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A handle to the sending thread. When the last one is gone, the thread sends what is left and ends; nobody waits for it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Driver {
     exporter: Arc<Mutex<Exporter>>,
     flush_at: u64,
