@@ -38,7 +38,7 @@ impl Langfuse {
     /// # Errors
     /// [`Error::is_configuration`], naming the variable, when one has a value that cannot be used.
     pub fn from_env() -> Result<Self, Error> {
-        Self::new(Options::default().or_env(host::env)?)
+        Self::new(Options::default().or_env(&host::env)?)
     }
 
     /// A client with these options.

@@ -38,7 +38,7 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::is_configuration`], naming the variable, when a value cannot be read.
-    pub fn or_env(self, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn or_env(self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let var = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let seconds = |name: &'static str| {
             var(name).map(|value| parse_seconds(&value).ok_or_else(|| not_seconds(name))).transpose()

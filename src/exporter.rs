@@ -13,12 +13,12 @@
 //! isolate frozen, its promise never settled) never comes back to say so; when the lease expires the records
 //! return to the queue, and the next flush of anyone sends them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::queue::{Queue, Queued};
 use crate::report::{DropReason, FlushReport, Rejection, Stats};
 use crate::retry::{self, Decision, Outcome};
+use crate::table::Table;
 use crate::time::{SteadyClock, Timestamp};
 use crate::wire::Record;
 use crate::wire::otlp::Preamble;
@@ -133,9 +133,9 @@ pub struct Exporter {
     preamble: Preamble,
     clock: SteadyClock,
     queue: Queue,
-    leases: BTreeMap<LeaseId, Lease>,
+    leases: Table<Lease>,
     leased: Leased,
-    flushes: BTreeMap<FlushId, Flush>,
+    flushes: Table<Flush>,
     pause: Pause,
     batch_bytes: usize,
     totals: Stats,
@@ -193,9 +193,9 @@ impl Exporter {
             preamble: Preamble::new(),
             clock: SteadyClock::default(),
             queue: Queue::default(),
-            leases: BTreeMap::new(),
+            leases: Table::new(),
             leased: Leased::default(),
-            flushes: BTreeMap::new(),
+            flushes: Table::new(),
             pause: Pause::default(),
             batch_bytes: settings.batch_bytes,
             totals: Stats::default(),
@@ -228,10 +228,10 @@ impl Exporter {
     /// Begins a flush of everything recorded so far, waiting or in flight, which is over after `budget`.
     pub fn begin_flush(&mut self, budget: Duration, now: Timestamp) -> FlushId {
         let now = self.clock.advance(now);
-        self.flushes.retain(|_, flush| now < flush.deadline + FORGET_AFTER);
+        self.flushes.retain(|flush| now < flush.deadline + FORGET_AFTER);
         let id = FlushId(self.next_id());
         self.flushes.insert(
-            id,
+            id.0,
             Flush {
                 watermark: self.last_sequence,
                 started: now,
@@ -247,7 +247,7 @@ impl Exporter {
     pub fn poll(&mut self, id: FlushId, now: Timestamp) -> Action {
         let now = self.clock.advance(now);
         self.reclaim_expired_leases(now);
-        let Some(flush) = self.flushes.get(&id) else {
+        let Some(flush) = self.flushes.get(id.0) else {
             return Action::Done(FlushReport::nothing_to_do());
         };
         if flush.outstanding == 0 || flush.deadline.since(now) < SHORTEST_ATTEMPT {
@@ -278,7 +278,7 @@ impl Exporter {
     pub fn handle_response(&mut self, id: LeaseId, outcome: &Outcome, now: Timestamp) {
         let now = self.clock.advance(now);
         let decision = retry::classify(outcome);
-        let Some(lease) = self.leases.remove(&id) else {
+        let Some(lease) = self.leases.remove(id.0) else {
             if decision == Decision::Delivered {
                 for queued in self.queue.take_sent_under(id.0) {
                     self.settle(&queued, Fate::Delivered);
@@ -288,7 +288,7 @@ impl Exporter {
         };
         self.leased.records -= lease.batch.len();
         self.leased.bytes -= batch_bytes(&lease.batch);
-        if let Some(flush) = self.flushes.get_mut(&lease.flush) {
+        if let Some(flush) = self.flushes.get_mut(lease.flush.0) {
             match outcome {
                 Outcome::Response { .. } => flush.report.requests += 1,
                 Outcome::Failed { ambiguous } => flush.report.ambiguous += u64::from(*ambiguous),
@@ -379,7 +379,7 @@ impl Exporter {
         }
         let body = self.preamble.body(batch.iter().map(|queued| &queued.record));
         let mut timeout = self.settings.attempt_timeout;
-        if let Some(flush) = self.flushes.get_mut(&id) {
+        if let Some(flush) = self.flushes.get_mut(id.0) {
             timeout = timeout.min(flush.deadline.since(now));
             flush.report.attempts += 1;
             flush.report.bytes += body.len() as u64;
@@ -387,20 +387,18 @@ impl Exporter {
         self.leased.records += batch.len();
         self.leased.bytes += batch_bytes(&batch);
         let expires = now + timeout + LEASE_GRACE;
-        self.leases.insert(lease, Lease { flush: id, expires, batch, body_len: body.len() });
+        self.leases.insert(lease.0, Lease { flush: id, expires, batch, body_len: body.len() });
         Request { lease, body, timeout }
     }
 
     fn reclaim_expired_leases(&mut self, now: Timestamp) {
-        while let Some(id) = self.leases.iter().find(|(_, lease)| lease.expires <= now).map(|(id, _)| *id) {
-            if let Some(lease) = self.leases.remove(&id) {
-                self.leased.records -= lease.batch.len();
-                self.leased.bytes -= batch_bytes(&lease.batch);
-                if let Some(flush) = self.flushes.get_mut(&lease.flush) {
-                    flush.report.ambiguous += 1;
-                }
-                self.queue.restore(lease.batch);
+        while let Some(lease) = self.leases.remove_one(|lease| lease.expires <= now) {
+            self.leased.records -= lease.batch.len();
+            self.leased.bytes -= batch_bytes(&lease.batch);
+            if let Some(flush) = self.flushes.get_mut(lease.flush.0) {
+                flush.report.ambiguous += 1;
             }
+            self.queue.restore(lease.batch);
         }
     }
 
@@ -429,7 +427,7 @@ impl Exporter {
     }
 
     fn finish(&mut self, id: FlushId, now: Timestamp) -> Action {
-        let Some(mut flush) = self.flushes.remove(&id) else {
+        let Some(mut flush) = self.flushes.remove(id.0) else {
             return Action::Done(FlushReport::nothing_to_do());
         };
         flush.report.finish(flush.outstanding, now.since(flush.started));

@@ -13,6 +13,7 @@ pub mod wire;
 mod queue;
 pub mod report;
 pub mod retry;
+mod table;
 
 pub mod exporter;
 

@@ -92,7 +92,7 @@ impl FlushReport {
     pub(crate) fn finish(&mut self, retained: u64, duration: Duration) {
         self.retained = retained;
         self.ok = retained == 0 && self.dropped == 0 && self.rejected.is_empty();
-        self.duration_ms = duration.as_millis() as u64;
+        self.duration_ms = duration.as_secs() * 1000 + u64::from(duration.subsec_millis());
     }
 }
 

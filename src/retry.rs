@@ -84,6 +84,7 @@ const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
 pub fn backoff(failures: u32, jitter: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let ceiling = (FIRST_BACKOFF * (1 << doublings)).min(LONGEST_BACKOFF);
-    let nanos = (ceiling.as_nanos() as u64 >> 16) * u64::from(jitter >> 16);
-    Duration::from_nanos(nanos).max(SHORTEST_BACKOFF)
+    // In millionths of a second and 65536ths of the ceiling, which stays within 64 bits.
+    let micros = ceiling.as_secs() * 1_000_000 + u64::from(ceiling.subsec_micros());
+    Duration::from_micros((micros * u64::from(jitter >> 16)) >> 16).max(SHORTEST_BACKOFF)
 }

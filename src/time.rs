@@ -68,8 +68,13 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(nanos(duration)))
     }
+}
+
+/// Nanoseconds in 64 bits: 128-bit arithmetic is a library of its own in wasm.
+fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 /// Year, month and day of a day counted from 1970-01-01, by the 400-year cycle of the Gregorian calendar
@@ -106,6 +111,6 @@ impl SteadyClock {
 
     /// The host's time at which the steady clock will show `steady`.
     pub(crate) fn host_time(&self, steady: Timestamp) -> Timestamp {
-        Timestamp(steady.0.saturating_sub(self.set_back.as_nanos() as u64))
+        Timestamp(steady.0.saturating_sub(nanos(self.set_back)))
     }
 }

@@ -38,7 +38,7 @@ impl Langfuse {
     #[wasm_bindgen(constructor)]
     pub fn new(options: Option<JsLangfuseOptions>) -> Result<Self, JsError> {
         let options = options.map_or(Ok(Options::default()), |options| convert::langfuse_options(&options));
-        Self::open(options.and_then(|options| options.or_env(host::env)))
+        Self::open(options.and_then(|options| options.or_env(&host::env)))
     }
 
     /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
@@ -53,7 +53,7 @@ impl Langfuse {
             true => host::property(&env, name)?.as_string(),
             false => host::env(name),
         };
-        Self::open(Options::default().or_env(lookup))
+        Self::open(Options::default().or_env(&lookup))
     }
 
     fn open(options: Result<Options, crate::Error>) -> Result<Self, JsError> {

@@ -8,7 +8,6 @@
 //! never continued leaks nothing.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::thread::LocalKey;
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, LeaseId, Request, Settings};
 use crate::report::{FlushReport, Stats};
 use crate::retry::Outcome;
+use crate::table::Table;
 use crate::time::Timestamp;
 use crate::wire::Record;
 
@@ -36,8 +36,9 @@ pub(crate) struct Driver {
 struct Client {
     exporter: RefCell<Exporter>,
     target: Target,
-    /// By flush or lease, with the time they were set for.
-    timers: RefCell<BTreeMap<u64, (Timestamp, Timeout)>>,
+    /// By flush or lease, with the time they were set for. Dropping one clears it, a call into JavaScript, so that
+    /// is done after the borrow.
+    timers: RefCell<Table<(Timestamp, Timeout)>>,
     /// Its [`Driver`] is gone; the last flush removes it.
     is_orphan: Cell<bool>,
 }
@@ -45,7 +46,8 @@ struct Client {
 type Callback = Closure<dyn Fn(u32, f64, JsValue, JsValue) -> JsValue>;
 
 thread_local! {
-    static CLIENTS: RefCell<BTreeMap<u32, Rc<Client>>> = const { RefCell::new(BTreeMap::new()) };
+    static CLIENTS: RefCell<Table<Rc<Client>>> = const { RefCell::new(Table::new()) };
+    static LAST_CLIENT: Cell<u32> = const { Cell::new(0) };
 
     static POLL: Callback = Closure::new(|client, flush, _, _| {
         with_client(client, |this| this.poll(client, FlushId::from_f64(flush)))
@@ -60,7 +62,7 @@ thread_local! {
 }
 
 fn with_client(client: u32, turn: impl FnOnce(&Client) -> JsValue) -> JsValue {
-    let this = CLIENTS.with_borrow(|clients| clients.get(&client).cloned());
+    let this = CLIENTS.with_borrow(|clients| clients.get(u64::from(client)).cloned());
     this.map_or(JsValue::UNDEFINED, |this| turn(&this))
 }
 
@@ -80,11 +82,9 @@ impl Driver {
             timers: RefCell::default(),
             is_orphan: Cell::new(false),
         };
-        let client = CLIENTS.with_borrow_mut(|clients| {
-            let client = clients.last_key_value().map_or(0, |(last, _)| last + 1);
-            clients.insert(client, Rc::new(this));
-            client
-        });
+        let client = LAST_CLIENT.get() + 1;
+        LAST_CLIENT.set(client);
+        CLIENTS.with_borrow_mut(|clients| clients.insert(u64::from(client), Rc::new(this)));
         Ok(Self { client })
     }
 
@@ -119,7 +119,7 @@ impl Driver {
     }
 
     fn with<T>(&self, act: impl FnOnce(&Client) -> T) -> T {
-        let this = CLIENTS.with_borrow(|clients| clients.get(&self.client).cloned());
+        let this = CLIENTS.with_borrow(|clients| clients.get(u64::from(self.client)).cloned());
         act(&this.expect_throw("a client stays in the table as long as its driver"))
     }
 }
@@ -138,7 +138,7 @@ impl Drop for Driver {
 
 /// The client is dropped after the borrow: its timers call into JavaScript when they are.
 fn remove_client(client: u32) {
-    let removed = CLIENTS.with_borrow_mut(|clients| clients.remove(&client));
+    let removed = CLIENTS.with_borrow_mut(|clients| clients.remove(u64::from(client)));
     drop(removed);
 }
 
@@ -205,23 +205,21 @@ impl Client {
     }
 
     fn keep_timer(&self, id: f64, time: Timestamp, timer: Timeout) {
-        self.timers.borrow_mut().insert(id as u64, (time, timer));
+        let replaced = self.timers.borrow_mut().insert(id as u64, (time, timer));
+        drop(replaced);
     }
 
-    /// The timer is dropped after the borrow: that clears it, a call into JavaScript.
     fn drop_timer(&self, id: f64) {
-        let timer = self.timers.borrow_mut().remove(&(id as u64));
+        let timer = self.timers.borrow_mut().remove(id as u64);
         drop(timer);
     }
 
     /// Timers of requests that ended without a word never fire, and nobody else takes them away.
     fn forget_dead_timers(&self, now: Timestamp) {
         const GRACE: Duration = Duration::from_secs(60);
-        let is_dead = |timers: &BTreeMap<u64, (Timestamp, Timeout)>| {
-            timers.iter().find(|(_, (time, _))| *time + GRACE < now).map(|(id, _)| *id)
-        };
-        while let Some(id) = { is_dead(&self.timers.borrow()) } {
-            self.drop_timer(id as f64);
+        let next = || self.timers.borrow_mut().remove_one(|(time, _)| *time + GRACE < now);
+        while let Some(timer) = next() {
+            drop(timer);
         }
     }
 }

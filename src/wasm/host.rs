@@ -82,7 +82,7 @@ pub(crate) fn after(duration: Duration) -> (Promise, Timeout) {
     let mut timer = None;
     let promise = Promise::new(&mut |resolve: Function| {
         // Rounded up, so that what is due then is due.
-        let millis = duration.as_nanos().div_ceil(1_000_000) as u32;
+        let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
         let fulfil = move || drop(resolve.call0(&JsValue::UNDEFINED));
         timer = Some(Timeout::new(millis, fulfil));
     });
