@@ -11,7 +11,7 @@ use crate::config::{Config, Options, Setup};
 use crate::context::{self, Current};
 use crate::error::Error;
 use crate::id::{ObservationId, SpanContext, TraceId};
-use crate::observation::{Attributes, Level, ObservationData, ObservationKind, Text, TraceAttributes};
+use crate::observation::{Attributes, Field, Level, ObservationData, ObservationKind, Text, TraceAttributes};
 use crate::platform::{self, Driver, host};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
@@ -38,14 +38,14 @@ impl Langfuse {
     /// # Errors
     /// [`Error::is_configuration`], naming the variable, when one has a value that cannot be used.
     pub fn from_env() -> Result<Self, Error> {
-        Self::new(Options::default().or_env(&host::env)?)
+        Self::new(&Options::default().or_env(&host::env))
     }
 
     /// A client with these options.
     ///
     /// # Errors
     /// [`Error::is_configuration`], naming the option, when one has a value that cannot be used.
-    pub fn new(options: Options) -> Result<Self, Error> {
+    pub fn new(options: &Options) -> Result<Self, Error> {
         match options.parse()? {
             Setup::Enabled(config) => {
                 let driver = Driver::start(&config)?;
@@ -182,7 +182,7 @@ impl ObservationBuilder {
 
     /// What went in.
     pub fn input(mut self, input: &(impl Serialize + ?Sized)) -> Self {
-        self.attributes.input = Some(to_text(input));
+        self.attributes.fields.set(Field::Input, to_text(input));
         self
     }
 
@@ -200,31 +200,31 @@ impl ObservationBuilder {
 
     /// The model's name.
     pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.attributes.model = Some(model.into());
+        self.attributes.fields.set(Field::Model, model.into());
         self
     }
 
     /// The model's parameters, an object.
     pub fn model_parameters(mut self, parameters: &(impl Serialize + ?Sized)) -> Self {
-        self.attributes.model_parameters = to_json_object(parameters);
+        set_object(&mut self.attributes, Field::ModelParameters, parameters);
         self
     }
 
     /// The user its trace belongs to.
     pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
-        self.trace_attributes().user_id = Some(user_id.into());
+        self.trace_attributes().fields.set(Field::UserId, user_id.into());
         self
     }
 
     /// The session its trace belongs to.
     pub fn session_id(mut self, session_id: impl Into<String>) -> Self {
-        self.trace_attributes().session_id = Some(session_id.into());
+        self.trace_attributes().fields.set(Field::SessionId, session_id.into());
         self
     }
 
     /// The name of its trace.
     pub fn trace_name(mut self, name: impl Into<String>) -> Self {
-        self.trace_attributes().name = Some(name.into());
+        self.trace_attributes().fields.set(Field::TraceName, name.into());
         self
     }
 
@@ -312,12 +312,12 @@ impl Observation {
 
     /// What went in.
     pub fn input(&self, input: &(impl Serialize + ?Sized)) -> &Self {
-        self.update(|attributes| attributes.input = Some(to_text(input)))
+        self.set(Field::Input, to_text(input))
     }
 
     /// What came out.
     pub fn output(&self, output: &(impl Serialize + ?Sized)) -> &Self {
-        self.update(|attributes| attributes.output = Some(to_text(output)))
+        self.set(Field::Output, to_text(output))
     }
 
     /// Anything else, by name.
@@ -327,17 +327,17 @@ impl Observation {
 
     /// Token counts.
     pub fn usage(&self, usage: Usage) -> &Self {
-        self.update(|attributes| attributes.usage_details = to_json_object(&usage))
+        self.update(|attributes| set_object(attributes, Field::UsageDetails, &usage))
     }
 
     /// How serious it is.
     pub fn level(&self, level: Level) -> &Self {
-        self.update(|attributes| attributes.level = Some(level))
+        self.set(Field::Level, level.as_str())
     }
 
     /// A sentence to go with the level.
     pub fn status_message(&self, message: impl Into<String>) -> &Self {
-        self.update(|attributes| attributes.status_message = Some(message.into()))
+        self.set(Field::StatusMessage, message.into())
     }
 
     /// Level ERROR, with the error as the status message.
@@ -367,6 +367,10 @@ impl Observation {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.lock().is_some()
+    }
+
+    fn set(&self, field: Field, text: impl Into<Text>) -> &Self {
+        self.update(|attributes| attributes.fields.set(field, text))
     }
 
     fn update(&self, change: impl FnOnce(&mut Attributes)) -> &Self {
@@ -407,6 +411,8 @@ fn to_text(value: &(impl Serialize + ?Sized)) -> Text {
 }
 
 /// JSON text, when it is an object: Langfuse takes nothing else here.
-fn to_json_object(value: &(impl Serialize + ?Sized)) -> Option<Text> {
-    serde_json::to_string(value).ok().filter(|json| json.starts_with('{')).map(Text::from)
+fn set_object(attributes: &mut Attributes, field: Field, value: &(impl Serialize + ?Sized)) {
+    if let Some(json) = serde_json::to_string(value).ok().filter(|json| json.starts_with('{')) {
+        attributes.fields.set(field, json);
+    }
 }

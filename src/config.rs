@@ -5,121 +5,173 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// What a user may set. Everything is optional; what is absent comes from [`Options::or_env`] or a default.
-#[derive(Clone, Default)]
+/// What a user may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Options {
+pub enum Setting {
     /// The project's public key, `pk-lf-…`.
-    pub public_key: Option<String>,
+    PublicKey,
     /// The project's secret key, `sk-lf-…`.
-    pub secret_key: Option<String>,
+    SecretKey,
     /// The server, with its path if it has one. Default: `https://cloud.langfuse.com`.
-    pub base_url: Option<String>,
-    /// `false` makes every call a no-op.
-    pub enabled: Option<bool>,
+    BaseUrl,
+    /// `false` makes every call a no-op. Default: `true`.
+    Enabled,
     /// The environment the observations belong to, such as `production`.
-    pub environment: Option<String>,
+    Environment,
     /// The release of the program.
-    pub release: Option<String>,
-    /// How long one attempt may take. Default: 10 s.
-    pub timeout: Option<Duration>,
+    Release,
+    /// Seconds one attempt to send may take. Default: 10.
+    Timeout,
     /// Records that make a long-lived process send. Default: 100.
-    pub flush_at: Option<u32>,
-    /// How long a record waits in a long-lived process before it is sent. Default: 5 s.
-    pub flush_interval: Option<Duration>,
+    FlushAt,
+    /// Seconds a record waits in a long-lived process before it is sent. Default: 5.
+    FlushInterval,
 }
 
+impl Setting {
+    /// Every setting with the name of its option and its environment variables, the first one first.
+    pub(crate) const ALL: [(Self, &'static str, &'static [&'static str]); 9] = [
+        (Self::PublicKey, "publicKey", &["LANGFUSE_PUBLIC_KEY"]),
+        (Self::SecretKey, "secretKey", &["LANGFUSE_SECRET_KEY"]),
+        (Self::BaseUrl, "baseUrl", &["LANGFUSE_BASE_URL", "LANGFUSE_BASEURL", "LANGFUSE_HOST"]),
+        (Self::Enabled, "enabled", &["LANGFUSE_TRACING_ENABLED"]),
+        (Self::Environment, "environment", &["LANGFUSE_TRACING_ENVIRONMENT"]),
+        (Self::Release, "release", &["LANGFUSE_RELEASE"]),
+        (Self::Timeout, "timeout", &["LANGFUSE_TIMEOUT"]),
+        (Self::FlushAt, "flushAt", &["LANGFUSE_FLUSH_AT"]),
+        (Self::FlushInterval, "flushInterval", &["LANGFUSE_FLUSH_INTERVAL"]),
+    ];
+
+    fn error(self, what: &str) -> Error {
+        let (_, option, variables) = Self::ALL[self as usize];
+        Error::configuration(format!("{option} ({}) must be {what}", variables[0]))
+    }
+}
+
+/// Settings as text, the form they have in an environment; [`Options::parse`] checks them.
+#[derive(Clone, Default)]
+pub struct Options(Vec<(Setting, String)>);
+
 impl Options {
+    /// Sets a setting. White space around it does not count, and an empty text is as good as none.
+    #[must_use]
+    pub fn with(mut self, setting: Setting, value: impl Into<String>) -> Self {
+        self.set(setting, value.into());
+        self
+    }
+
+    pub(crate) fn set(&mut self, setting: Setting, value: String) {
+        self.0.retain(|(known, _)| *known != setting);
+        self.0.push((setting, value));
+    }
+
+    /// The project's keys.
+    #[must_use]
+    pub fn keys(self, public_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        self.with(Setting::PublicKey, public_key).with(Setting::SecretKey, secret_key)
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn base_url(self, base_url: impl Into<String>) -> Self {
+        self.with(Setting::BaseUrl, base_url)
+    }
+
     /// Fills what is absent from environment variables, through `lookup`.
     ///
     /// `LANGFUSE_PUBLIC_KEY`, `LANGFUSE_SECRET_KEY`, `LANGFUSE_BASE_URL` (then `LANGFUSE_BASEURL`, then
     /// `LANGFUSE_HOST`), `LANGFUSE_TRACING_ENABLED`, `LANGFUSE_TRACING_ENVIRONMENT`, `LANGFUSE_RELEASE`,
-    /// `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`. An empty variable counts as absent.
-    ///
-    /// # Errors
-    /// [`Error::is_configuration`], naming the variable, when a value cannot be read.
-    pub fn or_env(self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let var = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let seconds = |name: &'static str| {
-            var(name).map(|value| parse_seconds(&value).ok_or_else(|| not_seconds(name))).transpose()
-        };
-        let count = |name: &'static str| {
-            var(name).map(|value| value.parse::<u32>().map_err(|_| not_a_count(name))).transpose()
-        };
-        Ok(Self {
-            public_key: self.public_key.or_else(|| var("LANGFUSE_PUBLIC_KEY")),
-            secret_key: self.secret_key.or_else(|| var("LANGFUSE_SECRET_KEY")),
-            base_url: self
-                .base_url
-                .or_else(|| var("LANGFUSE_BASE_URL"))
-                .or_else(|| var("LANGFUSE_BASEURL"))
-                .or_else(|| var("LANGFUSE_HOST")),
-            enabled: match self.enabled {
-                Some(enabled) => Some(enabled),
-                None => var("LANGFUSE_TRACING_ENABLED")
-                    .map(|value| parse_bool("LANGFUSE_TRACING_ENABLED", &value))
-                    .transpose()?,
-            },
-            environment: self.environment.or_else(|| var("LANGFUSE_TRACING_ENVIRONMENT")),
-            release: self.release.or_else(|| var("LANGFUSE_RELEASE")),
-            timeout: match self.timeout {
-                Some(timeout) => Some(timeout),
-                None => seconds("LANGFUSE_TIMEOUT")?,
-            },
-            flush_at: match self.flush_at {
-                Some(flush_at) => Some(flush_at),
-                None => count("LANGFUSE_FLUSH_AT")?,
-            },
-            flush_interval: match self.flush_interval {
-                Some(flush_interval) => Some(flush_interval),
-                None => seconds("LANGFUSE_FLUSH_INTERVAL")?,
-            },
-        })
+    /// `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`.
+    #[must_use]
+    pub fn or_env(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+        for (setting, _, variables) in Setting::ALL {
+            if self.get(setting).is_none() {
+                let from_env = |name: &&str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
+                if let Some(value) = variables.iter().find_map(from_env) {
+                    self.set(setting, value);
+                }
+            }
+        }
+        self
     }
 
     /// Checks everything. Absent keys are not an error: tracing is then [`Setup::Disabled`].
     ///
     /// # Errors
-    /// [`Error::is_configuration`], naming the option, when a value cannot be used.
-    pub fn parse(self) -> Result<Setup, Error> {
-        if self.enabled == Some(false) {
+    /// [`Error::is_configuration`], naming the option and its variable, when a value cannot be used.
+    pub fn parse(&self) -> Result<Setup, Error> {
+        if !self.flag(Setting::Enabled, true)? {
             return Ok(Setup::Disabled { missing: None });
         }
-        let key = |key: Option<String>| key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-        let (Some(public_key), Some(secret_key)) = (key(self.public_key.clone()), key(self.secret_key.clone()))
-        else {
-            let missing = match key(self.public_key) {
-                None => "publicKey (LANGFUSE_PUBLIC_KEY)",
-                Some(_) => "secretKey (LANGFUSE_SECRET_KEY)",
-            };
-            return Ok(Setup::Disabled { missing: Some(missing) });
+        let Some(public_key) = self.key(Setting::PublicKey)? else {
+            return Ok(Setup::Disabled { missing: Some("publicKey (LANGFUSE_PUBLIC_KEY)") });
         };
-        for (name, key) in [("publicKey", &public_key), ("secretKey", &secret_key)] {
-            if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(Error::configuration(format!(
-                    "{name} contains a space or a character outside ASCII; copy the key again from the project's settings"
-                )));
-            }
-        }
-        if public_key.contains(':') {
-            return Err(Error::configuration("publicKey must not contain a colon; it looks like pk-lf-…"));
-        }
+        let Some(secret_key) = self.key(Setting::SecretKey)? else {
+            return Ok(Setup::Disabled { missing: Some("secretKey (LANGFUSE_SECRET_KEY)") });
+        };
         Ok(Setup::Enabled(Box::new(Config {
-            base_url: parse_base_url(self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL))?,
+            base_url: self.base_url_without_slash()?,
             public_key,
             secret_key: Secret(secret_key),
-            environment: self.environment,
-            release: self.release,
-            timeout: within_a_day("timeout", self.timeout.unwrap_or(DEFAULT_TIMEOUT))?,
-            flush_at: self.flush_at.unwrap_or(DEFAULT_FLUSH_AT).max(1),
-            flush_interval: within_a_day("flushInterval", self.flush_interval.unwrap_or(DEFAULT_FLUSH_INTERVAL))?,
+            environment: self.get(Setting::Environment).map(str::to_owned),
+            release: self.get(Setting::Release).map(str::to_owned),
+            timeout: self.seconds(Setting::Timeout, DEFAULT_TIMEOUT)?,
+            flush_at: self.count(Setting::FlushAt, DEFAULT_FLUSH_AT)?,
+            flush_interval: self.seconds(Setting::FlushInterval, DEFAULT_FLUSH_INTERVAL)?,
         })))
+    }
+
+    fn get(&self, setting: Setting) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(known, _)| *known == setting)?;
+        Some(value.trim_ascii()).filter(|value| !value.is_empty())
+    }
+
+    /// A key goes into a header, with a colon behind the public one.
+    fn key(&self, setting: Setting) -> Result<Option<String>, Error> {
+        let key = self.get(setting);
+        if key.is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')) {
+            return Err(setting.error("copied again from the project's settings: it contains a space, a colon or a character outside ASCII"));
+        }
+        Ok(key.map(str::to_owned))
+    }
+
+    /// The error never repeats the value: a URL may carry a password.
+    fn base_url_without_slash(&self) -> Result<String, Error> {
+        let url = self.get(Setting::BaseUrl).unwrap_or(DEFAULT_BASE_URL);
+        let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@');
+        if host.is_empty() || host.starts_with('/') || !url.bytes().all(is_plain) {
+            return Err(Setting::BaseUrl.error("an http or https URL without user name, query or fragment, such as https://cloud.langfuse.com"));
+        }
+        Ok(url.strip_suffix('/').unwrap_or(url).to_owned())
+    }
+
+    fn flag(&self, setting: Setting, default: bool) -> Result<bool, Error> {
+        match self.get(setting) {
+            None => Ok(default),
+            Some("true" | "True" | "TRUE" | "1") => Ok(true),
+            Some("false" | "False" | "FALSE" | "0") => Ok(false),
+            Some(_) => Err(setting.error("true or false")),
+        }
+    }
+
+    fn count(&self, setting: Setting, default: u32) -> Result<u32, Error> {
+        let count = self.get(setting).map_or(Some(default), |count| count.parse().ok());
+        count.filter(|count| *count > 0).ok_or_else(|| setting.error("a whole number above 0, such as 100"))
+    }
+
+    fn seconds(&self, setting: Setting, default: Duration) -> Result<Duration, Error> {
+        let seconds = self.get(setting).map_or(Some(default), parse_seconds);
+        seconds
+            .filter(|seconds| !seconds.is_zero() && *seconds <= A_DAY)
+            .ok_or_else(|| setting.error("seconds above 0 and at most 86400, such as 5 or 0.5"))
     }
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("base_url", &self.base_url).finish_non_exhaustive()
+        f.debug_list().entries(self.0.iter().map(|(setting, _)| setting)).finish()
     }
 }
 
@@ -191,49 +243,20 @@ const DEFAULT_FLUSH_AT: u32 = 100;
 const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// The error never repeats the value: a URL may carry a password.
-fn parse_base_url(url: &str) -> Result<String, Error> {
-    let url = url.trim();
-    let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or("");
-    let authority = authority.split('/').next().unwrap_or("");
-    if authority.is_empty() || url.contains(['?', '#', '@']) || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Error::configuration(
-            "baseUrl (LANGFUSE_BASE_URL) must be an http or https URL without user name, query or fragment, such as https://cloud.langfuse.com",
-        ));
-    }
-    Ok(url.strip_suffix('/').unwrap_or(url).to_owned())
-}
-
-fn within_a_day(option: &str, duration: Duration) -> Result<Duration, Error> {
-    if duration.is_zero() || duration > A_DAY {
-        return Err(Error::configuration(format!("{option} must be more than 0 and at most 86400 seconds")));
-    }
-    Ok(duration)
-}
-
-fn parse_bool(name: &str, value: &str) -> Result<bool, Error> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(Error::configuration(format!("{name} must be true or false"))),
-    }
-}
-
 /// Reads `5` or `0.25`. A whole floating point parser would be a tenth of the wasm module.
 fn parse_seconds(value: &str) -> Option<Duration> {
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
-    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !all_digits(whole) || !all_digits(fraction) {
-        return None;
+    let mut millis = 0_u64;
+    let mut unit = 1000;
+    for byte in value.bytes() {
+        match (byte, unit) {
+            (b'.', 1000) => unit = 100,
+            (b'0'..=b'9', 1000) => millis = millis.checked_mul(10)?.checked_add(u64::from(byte - b'0') * 1000)?,
+            (b'0'..=b'9', _) => {
+                millis += u64::from(byte - b'0') * unit;
+                unit /= 10;
+            }
+            _ => return None,
+        }
     }
-    let millis = fraction.bytes().chain(*b"000").take(3).fold(0, |millis, digit| millis * 10 + u64::from(digit - b'0'));
-    Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(millis))
-}
-
-fn not_seconds(name: &str) -> Error {
-    Error::configuration(format!("{name} must be a number of seconds, such as 5 or 0.5"))
-}
-
-fn not_a_count(name: &str) -> Error {
-    Error::configuration(format!("{name} must be a whole number, such as 100"))
+    Some(Duration::from_millis(millis))
 }

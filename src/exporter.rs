@@ -124,7 +124,7 @@ const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::fr
 /// No limit learned from a 413 goes below this: a server that refuses everything must not end in single bytes.
 const SMALLEST_BATCH_BYTES: usize = 16 * 1024;
 /// How much of a server's words a report keeps.
-const REJECTION_MESSAGE_CHARS: usize = 300;
+const REJECTION_MESSAGE_BYTES: usize = 300;
 
 /// The state machine. See the [module](self).
 #[derive(Debug)]
@@ -416,7 +416,7 @@ impl Exporter {
                 Fate::Rejected { status, message } => flush.report.rejected.push(Rejection {
                     id: queued.record.id().to_hex(),
                     status,
-                    message: message.chars().take(REJECTION_MESSAGE_CHARS).collect(),
+                    message: beginning(message, REJECTION_MESSAGE_BYTES),
                 }),
                 Fate::Dropped(reason) => {
                     flush.report.dropped += 1;
@@ -438,6 +438,10 @@ impl Exporter {
         self.last_id += 1;
         self.last_id
     }
+}
+
+fn beginning(text: &str, limit: usize) -> String {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or_default().to_owned()
 }
 
 fn batch_bytes(batch: &[Queued]) -> usize {

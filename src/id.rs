@@ -84,8 +84,14 @@ id!(TraceId, 16, "a trace id is 32");
 id!(ObservationId, 8, "an observation id is 16");
 
 fn encode_hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 0xf)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 0xf] {
+            hex.push(char::from(DIGITS[usize::from(nibble)]));
+        }
+    }
+    hex
 }
 
 fn decode_hex(text: &[u8], bytes: &mut [u8]) -> bool {

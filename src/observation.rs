@@ -104,19 +104,17 @@ impl Level {
 
 /// A value as text, made by the caller's side: a string as it is, anything else as JSON.
 ///
-/// The core never looks inside. Only whole UTF-8 text gets in, and [`Text::cut`] keeps it whole.
+/// The core never looks inside.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Text(Vec<u8>);
+pub struct Text(String);
 
 impl Text {
-    /// Text from bytes, when they are UTF-8.
-    #[must_use]
-    pub fn from_utf8(bytes: Vec<u8>) -> Option<Self> {
-        std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// Cuts the text to `limit` bytes at a character boundary and says how much is gone.
@@ -124,25 +122,24 @@ impl Text {
         if self.0.len() <= limit {
             return;
         }
-        let is_boundary = |at: &usize| self.0[*at] & 0xc0 != 0x80;
-        let end = (0..=limit).rev().find(is_boundary).unwrap_or(0);
+        let end = self.0.floor_char_boundary(limit);
         let removed = self.0.len() - end;
         self.0.truncate(end);
-        self.0.extend_from_slice("…[truncated ".as_bytes());
-        self.0.extend_from_slice(removed.to_string().as_bytes());
-        self.0.extend_from_slice(b" bytes]");
+        self.0.push_str("…[truncated ");
+        self.0.push_str(&removed.to_string());
+        self.0.push_str(" bytes]");
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(text.into_bytes())
+        Self(text)
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self(text.to_owned())
     }
 }
 
@@ -163,8 +160,8 @@ impl Metadata {
         const TAKEN: [&str; 7] =
             ["", "attributes", "resourceAttributes", "scope", "__proto__", "constructor", "prototype"];
         let mut safe = String::with_capacity(name.len() + 1);
-        for (index, segment) in name.split('.').enumerate() {
-            if index > 0 {
+        for segment in name.split('.') {
+            if !safe.is_empty() {
                 safe.push('.');
             }
             safe.push_str(segment);
@@ -181,83 +178,95 @@ impl Metadata {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Text)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Text> {
-        self.0.iter_mut().map(|(_, value)| value)
-    }
 }
 
-/// A prompt version managed in Langfuse, linked to a generation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt {
-    /// The prompt's name.
-    pub name: String,
-    /// The prompt's version.
-    pub version: u16,
+/// What an observation or its trace can say, beside metadata and tags. Everything travels as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Field {
+    /// What went in.
+    Input,
+    /// What came out.
+    Output,
+    /// A [`Level`]'s name.
+    Level,
+    /// A sentence to go with the level.
+    StatusMessage,
+    /// The version of the code.
+    Version,
+    /// The environment, when it is not the client's.
+    Environment,
+    /// The model's name.
+    Model,
+    /// JSON text of an object.
+    ModelParameters,
+    /// JSON text of an object of token counts.
+    UsageDetails,
+    /// JSON text of an object of costs in US dollars.
+    CostDetails,
+    /// When the first token came, ISO 8601.
+    CompletionStart,
+    /// The name of the Langfuse prompt a generation was made with.
+    PromptName,
+    /// The version of that prompt, 0 to 65535.
+    PromptVersion,
+    /// The trace's name.
+    TraceName,
+    /// The user the trace belongs to.
+    UserId,
+    /// The session the trace belongs to.
+    SessionId,
+}
+
+/// Texts by [`Field`]; setting one again replaces it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(Field, Text)>);
+
+impl Fields {
+    /// Sets a field.
+    pub fn set(&mut self, field: Field, text: impl Into<Text>) {
+        self.0.retain(|(known, _)| *known != field);
+        self.0.push((field, text.into()));
+    }
+
+    pub(crate) fn get(&self, field: Field) -> Option<&Text> {
+        self.0.iter().find(|(known, _)| *known == field).map(|(_, text)| text)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Field, &Text)> {
+        self.0.iter().map(|(field, text)| (*field, text))
+    }
 }
 
 /// What an observation says. Everything is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attributes {
-    /// What went in.
-    pub input: Option<Text>,
-    /// What came out.
-    pub output: Option<Text>,
+    /// Its fields.
+    pub fields: Fields,
     /// Anything else.
     pub metadata: Metadata,
-    /// How serious it is.
-    pub level: Option<Level>,
-    /// A sentence to go with the level.
-    pub status_message: Option<String>,
-    /// The version of the code.
-    pub version: Option<String>,
-    /// The environment, when it is not the client's.
-    pub environment: Option<String>,
-    /// The model's name.
-    pub model: Option<String>,
-    /// JSON text of an object.
-    pub model_parameters: Option<Text>,
-    /// JSON text of an object of token counts.
-    pub usage_details: Option<Text>,
-    /// JSON text of an object of costs in US dollars.
-    pub cost_details: Option<Text>,
-    /// When the first token came.
-    pub completion_start: Option<Timestamp>,
-    /// The prompt the call was made with.
-    pub prompt: Option<Prompt>,
 }
 
 impl Attributes {
     /// Takes over what `newer` says; metadata is merged by name.
     pub fn merge(&mut self, newer: Self) {
-        fn take<T>(old: &mut Option<T>, new: Option<T>) {
-            if new.is_some() {
-                *old = new;
-            }
+        for (field, text) in newer.fields.0 {
+            self.fields.set(field, text);
         }
-        take(&mut self.input, newer.input);
-        take(&mut self.output, newer.output);
         for (name, value) in newer.metadata.0 {
             self.metadata.set(&name, value);
         }
-        take(&mut self.level, newer.level);
-        take(&mut self.status_message, newer.status_message);
-        take(&mut self.version, newer.version);
-        take(&mut self.environment, newer.environment);
-        take(&mut self.model, newer.model);
-        take(&mut self.model_parameters, newer.model_parameters);
-        take(&mut self.usage_details, newer.usage_details);
-        take(&mut self.cost_details, newer.cost_details);
-        take(&mut self.completion_start, newer.completion_start);
-        take(&mut self.prompt, newer.prompt);
     }
 
-    /// Cuts the fields that can be large; ids, model, usage and cost stay whole.
-    pub(crate) fn cut_fields(&mut self, limit: usize) {
-        let payload = [self.input.as_mut(), self.output.as_mut()];
-        for text in payload.into_iter().flatten().chain(self.metadata.iter_mut()) {
+    /// Cuts the values that can be large; ids, model, usage and cost stay whole.
+    pub(crate) fn cut(&mut self, limit: usize) {
+        let payload = self.fields.0.iter_mut().filter(|(field, _)| matches!(field, Field::Input | Field::Output));
+        for (_, text) in payload {
             text.cut(limit);
+        }
+        for (_, value) in &mut self.metadata.0 {
+            value.cut(limit);
         }
     }
 }
@@ -267,12 +276,8 @@ impl Attributes {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceAttributes {
-    /// The trace's name.
-    pub name: Option<String>,
-    /// The user the trace belongs to.
-    pub user_id: Option<String>,
-    /// The session the trace belongs to.
-    pub session_id: Option<String>,
+    /// Its fields.
+    pub fields: Fields,
     /// The trace's tags.
     pub tags: Vec<String>,
     /// Anything else.

@@ -43,7 +43,7 @@ pub struct Rejection {
     pub id: String,
     /// The HTTP status of the refusal.
     pub status: u16,
-    /// The server's words, at most 300 characters of them.
+    /// The server's words, at most 300 bytes of them.
     pub message: String,
 }
 

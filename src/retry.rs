@@ -63,7 +63,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// Reads the seconds form of `Retry-After` (RFC 9110 §10.2.3), which is the one Langfuse sends.
 #[must_use]
 pub fn parse_retry_after(value: &str) -> Option<Duration> {
-    let value = value.trim();
+    let value = value.trim_ascii();
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

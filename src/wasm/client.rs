@@ -37,8 +37,8 @@ impl Langfuse {
     /// @throws Error that names the option, when one has a value that cannot be used.
     #[wasm_bindgen(constructor)]
     pub fn new(options: Option<JsLangfuseOptions>) -> Result<Self, JsError> {
-        let options = options.map_or(Ok(Options::default()), |options| convert::langfuse_options(&options));
-        Self::open(options.and_then(|options| options.or_env(&host::env)))
+        let options = options.map(|options| convert::langfuse_options(&options)).unwrap_or_default();
+        Self::open(&options.or_env(&host::env))
     }
 
     /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
@@ -50,15 +50,14 @@ impl Langfuse {
         #[wasm_bindgen(unchecked_optional_param_type = "Record<string, unknown> | object")] env: JsValue,
     ) -> Result<Self, JsError> {
         let lookup = |name: &str| match env.is_object() {
-            true => host::property(&env, name)?.as_string(),
+            true => host::property(&env, &JsValue::from_str(name))?.as_string(),
             false => host::env(name),
         };
-        Self::open(Options::default().or_env(&lookup))
+        Self::open(&Options::default().or_env(&lookup))
     }
 
-    fn open(options: Result<Options, crate::Error>) -> Result<Self, JsError> {
-        let inner = options.and_then(client::Langfuse::new).map_err(|error| convert::error(&error))?;
-        Ok(Self { inner })
+    fn open(options: &Options) -> Result<Self, JsError> {
+        client::Langfuse::new(options).map(|inner| Self { inner }).map_err(|error| convert::error(&error))
     }
 
     /// Whether anything is recorded.

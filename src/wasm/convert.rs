@@ -7,10 +7,10 @@ use js_sys::{Array, Date, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::host;
-use crate::config::Options;
+use crate::config::{Options, Setting};
 use crate::error::Error;
 use crate::id::{ObservationId, SpanContext, TraceId};
-use crate::observation::{Attributes, Level, Metadata, ObservationKind, Prompt, Text};
+use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text};
 use crate::report::FlushReport;
 use crate::time::Timestamp;
 
@@ -19,33 +19,6 @@ extern "C" {
     /// The attributes of an observation, as in `types.ts`.
     #[wasm_bindgen(typescript_type = "ObservationAttributes")]
     pub type JsAttributes;
-    #[wasm_bindgen(method, getter, catch)]
-    fn input(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch)]
-    fn output(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch)]
-    fn metadata(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch)]
-    fn level(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch, js_name = statusMessage)]
-    fn status_message(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch)]
-    fn version(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch)]
-    fn environment(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch)]
-    fn model(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch, js_name = modelParameters)]
-    fn model_parameters(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch, js_name = usageDetails)]
-    fn usage_details(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch, js_name = costDetails)]
-    fn cost_details(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch, js_name = completionStartTime)]
-    fn completion_start_time(this: &JsAttributes) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(method, getter, catch)]
-    fn prompt(this: &JsAttributes) -> Result<JsValue, JsValue>;
-
     /// Options of a client, as in `types.ts`.
     #[wasm_bindgen(typescript_type = "LangfuseOptions")]
     pub type JsLangfuseOptions;
@@ -58,6 +31,8 @@ extern "C" {
 
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
     fn stringify(value: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = String)]
+    fn to_string(value: &JsValue) -> Result<String, JsValue>;
     type TextEncoder;
     #[wasm_bindgen(constructor)]
     fn new() -> TextEncoder;
@@ -65,8 +40,48 @@ extern "C" {
     fn encode(this: &TextEncoder, text: &JsValue) -> Uint8Array;
 }
 
+/// How a property becomes text.
+#[derive(Clone, Copy)]
+enum Form {
+    /// A string as it is, anything else as JSON.
+    Any,
+    /// Only a string counts.
+    String,
+    /// Only an object counts.
+    Object,
+    /// An object of numbers, of which the valid ones count.
+    Costs,
+    /// A `Date`, or milliseconds since 1970.
+    Time,
+}
+
+/// The properties of `ObservationAttributes` that are one field each.
+const PROPERTIES: [(&str, Field, Form); 11] = [
+    ("input", Field::Input, Form::Any),
+    ("output", Field::Output, Form::Any),
+    ("level", Field::Level, Form::String),
+    ("statusMessage", Field::StatusMessage, Form::String),
+    ("version", Field::Version, Form::String),
+    ("environment", Field::Environment, Form::String),
+    ("model", Field::Model, Form::String),
+    ("modelParameters", Field::ModelParameters, Form::Object),
+    ("usageDetails", Field::UsageDetails, Form::Object),
+    ("costDetails", Field::CostDetails, Form::Costs),
+    ("completionStartTime", Field::CompletionStart, Form::Time),
+];
+
 thread_local! {
-    static ENCODER: TextEncoder = TextEncoder::new();
+    static TOOLS: Tools = Tools {
+        encoder: TextEncoder::new(),
+        names: PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)),
+    };
+}
+
+/// JavaScript values that are made once.
+struct Tools {
+    encoder: TextEncoder,
+    /// The names of [`PROPERTIES`].
+    names: [JsValue; PROPERTIES.len()],
 }
 
 /// What stands in the place of a value that cannot be made into JSON text.
@@ -77,30 +92,39 @@ pub(super) fn attributes(js: &JsAttributes) -> Attributes {
     if !js.is_object() {
         return attributes;
     }
-    attributes.input = present(js.input()).map(|value| text(&value));
-    attributes.output = present(js.output()).map(|value| text(&value));
-    if let Some(value) = present(js.metadata()) {
+    TOOLS.with(|tools| {
+        for (name, (_, field, form)) in tools.names.iter().zip(PROPERTIES) {
+            if let Some(text) = host::property(js, name).and_then(|value| formed(&value, form)) {
+                attributes.fields.set(field, text);
+            }
+        }
+    });
+    if let Some(value) = named(js, "metadata") {
         set_metadata(&mut attributes.metadata, &value);
     }
-    attributes.level = string(js.level()).and_then(|level| Level::parse(&level).ok());
-    attributes.status_message = string(js.status_message());
-    attributes.version = string(js.version());
-    attributes.environment = string(js.environment());
-    attributes.model = string(js.model());
-    attributes.model_parameters = present(js.model_parameters()).and_then(|value| object_text(&value));
-    attributes.usage_details = present(js.usage_details()).and_then(|value| object_text(&value));
-    attributes.cost_details = present(js.cost_details()).and_then(|value| object_text(&valid_costs(&value)));
-    attributes.completion_start = present(js.completion_start_time()).and_then(|value| time(&value));
-    attributes.prompt = present(js.prompt()).and_then(|value| prompt(&value));
+    if let Some((name, version)) = named(js, "prompt").and_then(|value| prompt(&value)) {
+        attributes.fields.set(Field::PromptName, name);
+        attributes.fields.set(Field::PromptVersion, version);
+    }
     attributes
 }
 
-fn present(value: Result<JsValue, JsValue>) -> Option<JsValue> {
-    value.ok().filter(|value| !value.is_undefined() && !value.is_null())
+fn formed(value: &JsValue, form: Form) -> Option<Text> {
+    match form {
+        Form::Any => Some(text(value)),
+        Form::String => value.as_string().map(Text::from),
+        Form::Object => is_plain(value).then(|| text(value)),
+        Form::Costs => is_plain(value).then(|| text(&valid_costs(value))),
+        Form::Time => time(value).map(|time| time.to_iso8601().into()),
+    }
 }
 
-fn string(value: Result<JsValue, JsValue>) -> Option<String> {
-    value.ok()?.as_string()
+fn is_plain(value: &JsValue) -> bool {
+    value.is_object() && !Array::is_array(value)
+}
+
+fn named(object: &JsValue, name: &str) -> Option<JsValue> {
+    host::property(object, &JsValue::from_str(name))
 }
 
 /// A string as it is, anything else as JSON.
@@ -116,12 +140,8 @@ fn text(value: &JsValue) -> Text {
 
 /// `TextEncoder` copies in bulk, where a string argument is copied character by character.
 fn encoded(string: &JsValue) -> Text {
-    let bytes = ENCODER.with(|encoder| encoder.encode(string)).to_vec();
-    Text::from_utf8(bytes).unwrap_or_else(|| Text::from(NOT_SERIALIZABLE))
-}
-
-fn object_text(value: &JsValue) -> Option<Text> {
-    (value.is_object() && !Array::is_array(value)).then(|| text(value))
+    let bytes = TOOLS.with(|tools| tools.encoder.encode(string)).to_vec();
+    String::from_utf8(bytes).map_or_else(|_| Text::from(NOT_SERIALIZABLE), Text::from)
 }
 
 /// Langfuse does not check costs: one that is negative or not a number could fail the whole row.
@@ -138,11 +158,11 @@ fn valid_costs(costs: &JsValue) -> JsValue {
 
 /// One value a name, as the official SDK sends them. What is no object is kept under the name `value`.
 fn set_metadata(metadata: &mut Metadata, value: &JsValue) {
-    if !value.is_object() || Array::is_array(value) {
+    if !is_plain(value) {
         return metadata.set("value", text(value));
     }
     for (name, value) in entries(value) {
-        if let (Some(name), Some(value)) = (name.as_string(), present(Ok(value))) {
+        if let Some(name) = name.as_string().filter(|_| !value.is_undefined() && !value.is_null()) {
             metadata.set(&name, text(&value));
         }
     }
@@ -154,17 +174,12 @@ fn entries(object: &JsValue) -> Vec<(JsValue, JsValue)> {
     entries.iter().map(|entry| Array::from(&entry)).map(|entry| (entry.get(0), entry.get(1))).collect()
 }
 
-fn prompt(value: &JsValue) -> Option<Prompt> {
-    // A fallback is not a version that Langfuse manages.
-    if host::property(value, "isFallback").is_some_and(|is_fallback| is_fallback.is_truthy()) {
+/// Name and version of a prompt. A fallback is no version that Langfuse manages, and is not linked.
+fn prompt(value: &JsValue) -> Option<(String, String)> {
+    if named(value, "isFallback").is_some_and(|is_fallback| is_fallback.is_truthy()) {
         return None;
     }
-    let version = host::property(value, "version")?;
-    let version = match version.as_string() {
-        Some(digits) => digits.parse().ok()?,
-        None => version.as_f64().filter(|version| version.fract() == 0.0 && (0.0..=65535.0).contains(version))? as u16,
-    };
-    Some(Prompt { name: host::property(value, "name")?.as_string()?, version })
+    Some((named(value, "name")?.as_string()?, to_string(&named(value, "version")?).ok()?))
 }
 
 /// A `Date`, or milliseconds since 1970.
@@ -188,11 +203,11 @@ pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
     if !js.is_object() {
         return StartOptions::default();
     }
-    let kind = host::property(js, "asType").and_then(|kind| kind.as_string());
-    let parent = host::property(js, "parentSpanContext");
+    let kind = named(js, "asType").and_then(|kind| kind.as_string());
+    let parent = named(js, "parentSpanContext");
     StartOptions {
         kind: kind.map_or(Ok(ObservationKind::Span), |kind| ObservationKind::parse(&kind)).unwrap_or_else(warn),
-        start: host::property(js, "startTime").and_then(|start| time(&start)),
+        start: named(js, "startTime").and_then(|start| time(&start)),
         parent: parent.and_then(|parent| span_context(&parent).map_err(warn::<()>).ok()),
     }
 }
@@ -204,48 +219,29 @@ fn warn<T: Default>(error: Error) -> T {
 }
 
 fn span_context(parent: &JsValue) -> Result<SpanContext, Error> {
-    let id = |name| host::property(parent, name).and_then(|id| id.as_string()).unwrap_or_default();
+    let id = |name| named(parent, name).and_then(|id| id.as_string()).unwrap_or_default();
     Ok(SpanContext {
         trace_id: TraceId::parse(&id("traceId"))?,
         observation_id: ObservationId::parse(&id("spanId"))?,
     })
 }
 
-/// Options of a client.
-pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Result<Options, Error> {
+/// Options of a client: every kind of value in the form it has in an environment.
+pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
     let mut options = Options::default();
     if js.is_object() {
-        options.public_key = option(js, "publicKey", "a string", JsValue::as_string)?;
-        options.secret_key = option(js, "secretKey", "a string", JsValue::as_string)?;
-        options.base_url = option(js, "baseUrl", "a string", JsValue::as_string)?;
-        options.enabled = option(js, "enabled", "true or false", JsValue::as_bool)?;
-        options.environment = option(js, "environment", "a string", JsValue::as_string)?;
-        options.release = option(js, "release", "a string", JsValue::as_string)?;
-        options.timeout = option(js, "timeout", "a number of seconds", seconds)?;
+        for (setting, name, _) in Setting::ALL {
+            if let Some(value) = named(js, name).and_then(|value| to_string(&value).ok()) {
+                options.set(setting, value);
+            }
+        }
     }
-    Ok(options)
-}
-
-fn option<T>(
-    js: &JsValue,
-    name: &str,
-    what: &str,
-    read: impl Fn(&JsValue) -> Option<T>,
-) -> Result<Option<T>, Error> {
-    let Some(value) = host::property(js, name) else { return Ok(None) };
-    match read(&value) {
-        Some(value) => Ok(Some(value)),
-        None => Err(Error::configuration(format!("{name} must be {what}"))),
-    }
-}
-
-fn seconds(value: &JsValue) -> Option<Duration> {
-    Duration::try_from_secs_f64(value.as_f64()?).ok()
+    options
 }
 
 /// How long a flush may take.
 pub(super) fn flush_budget(js: &JsFlushOptions) -> Option<Duration> {
-    let millis = host::property(js, "timeoutMs")?.as_f64()?;
+    let millis = named(js, "timeoutMs")?.as_f64()?;
     (millis >= 0.0).then(|| Duration::from_millis(millis as u64))
 }
 

@@ -9,7 +9,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::thread::LocalKey;
 use std::time::Duration;
 
 use gloo_timers::callback::Timeout;
@@ -46,29 +45,49 @@ struct Client {
 type Callback = Closure<dyn Fn(u32, f64, JsValue, JsValue) -> JsValue>;
 
 thread_local! {
-    static CLIENTS: RefCell<Table<Rc<Client>>> = const { RefCell::new(Table::new()) };
-    static LAST_CLIENT: Cell<u32> = const { Cell::new(0) };
+    static CLIENTS: RefCell<Clients> = const { RefCell::new(Clients { last: 0, table: Table::new() }) };
+    static CALLBACKS: Callbacks = Callbacks {
+        poll: Closure::new(|client, flush, _, _| {
+            with_client(client, |this| this.poll(client, FlushId::from_f64(flush)))
+        }),
+        read_answer: Closure::new(|client, lease, _, response| read_answer(client, lease, &response)),
+        take_answer: Closure::new(|client, lease, response: JsValue, text: JsValue| {
+            let lease = LeaseId::from_f64(lease);
+            with_client(client, |this| this.take_answer(lease, response.unchecked_ref(), &text))
+        }),
+        take_failure: Closure::new(|client, lease, abort: JsValue, _| {
+            with_client(client, |this| this.take_failure(LeaseId::from_f64(lease), abort.dyn_ref()))
+        }),
+    };
+}
 
-    static POLL: Callback = Closure::new(|client, flush, _, _| {
-        with_client(client, |this| this.poll(client, FlushId::from_f64(flush)))
-    });
-    static READ_ANSWER: Callback = Closure::new(|client, lease, _, response| read_answer(client, lease, &response));
-    static TAKE_ANSWER: Callback = Closure::new(|client, lease, response: JsValue, text: JsValue| {
-        with_client(client, |this| this.take_answer(LeaseId::from_f64(lease), response.unchecked_ref(), &text))
-    });
-    static TAKE_FAILURE: Callback = Closure::new(|client, lease, abort: JsValue, _| {
-        with_client(client, |this| this.take_failure(LeaseId::from_f64(lease), abort.dyn_ref()))
-    });
+struct Clients {
+    last: u32,
+    table: Table<Rc<Client>>,
+}
+
+/// Each takes a client, a flush or lease, what was bound to it, and what the promise was settled with.
+struct Callbacks {
+    poll: Callback,
+    /// A request has an answer.
+    read_answer: Callback,
+    /// The answer has been read.
+    take_answer: Callback,
+    /// There is no answer, or not in time.
+    take_failure: Callback,
+}
+
+fn client(client: u32) -> Option<Rc<Client>> {
+    CLIENTS.with_borrow(|clients| clients.table.get(u64::from(client)).cloned())
 }
 
 fn with_client(client: u32, turn: impl FnOnce(&Client) -> JsValue) -> JsValue {
-    let this = CLIENTS.with_borrow(|clients| clients.get(u64::from(client)).cloned());
-    this.map_or(JsValue::UNDEFINED, |this| turn(&this))
+    self::client(client).map_or(JsValue::UNDEFINED, |this| turn(&this))
 }
 
-fn bound(callback: &'static LocalKey<Callback>, client: u32, id: f64, extra: &JsValue) -> Function {
-    callback.with(|callback| {
-        callback.as_ref().unchecked_ref::<host::Callback>().bind(&JsValue::UNDEFINED, client, id, extra)
+fn bound(callback: fn(&Callbacks) -> &Callback, client: u32, id: f64, extra: &JsValue) -> Function {
+    CALLBACKS.with(|callbacks| {
+        callback(callbacks).as_ref().unchecked_ref::<host::Callback>().bind(&JsValue::UNDEFINED, client, id, extra)
     })
 }
 
@@ -82,9 +101,11 @@ impl Driver {
             timers: RefCell::default(),
             is_orphan: Cell::new(false),
         };
-        let client = LAST_CLIENT.get() + 1;
-        LAST_CLIENT.set(client);
-        CLIENTS.with_borrow_mut(|clients| clients.insert(u64::from(client), Rc::new(this)));
+        let client = CLIENTS.with_borrow_mut(|clients| {
+            clients.last += 1;
+            clients.table.insert(u64::from(clients.last), Rc::new(this));
+            clients.last
+        });
         Ok(Self { client })
     }
 
@@ -119,8 +140,7 @@ impl Driver {
     }
 
     fn with<T>(&self, act: impl FnOnce(&Client) -> T) -> T {
-        let this = CLIENTS.with_borrow(|clients| clients.get(u64::from(self.client)).cloned());
-        act(&this.expect_throw("a client stays in the table as long as its driver"))
+        act(&client(self.client).expect_throw("a client stays in the table as long as its driver"))
     }
 }
 
@@ -138,7 +158,7 @@ impl Drop for Driver {
 
 /// The client is dropped after the borrow: its timers call into JavaScript when they are.
 fn remove_client(client: u32) {
-    let removed = CLIENTS.with_borrow_mut(|clients| clients.remove(u64::from(client)));
+    let removed = CLIENTS.with_borrow_mut(|clients| clients.table.remove(u64::from(client)));
     drop(removed);
 }
 
@@ -163,7 +183,7 @@ impl Client {
                 return serde_wasm_bindgen::to_value(&report).unwrap_or_default();
             }
         };
-        let poll = bound(&POLL, client, flush.as_f64(), &JsValue::UNDEFINED);
+        let poll = bound(|callbacks| &callbacks.poll, client, flush.as_f64(), &JsValue::UNDEFINED);
         settled.then(&poll, &poll).into()
     }
 
@@ -177,9 +197,9 @@ impl Client {
         let (elapsed, timer) = host::after(request.timeout);
         self.keep_timer(lease, now + request.timeout, timer);
         let abort: JsValue = abort.into();
-        let too_late = bound(&TAKE_FAILURE, client, lease, &abort);
-        let failed = bound(&TAKE_FAILURE, client, lease, &JsValue::UNDEFINED);
-        let answered = response.then(&bound(&READ_ANSWER, client, lease, &JsValue::UNDEFINED), &failed);
+        let too_late = bound(|callbacks| &callbacks.take_failure, client, lease, &abort);
+        let failed = bound(|callbacks| &callbacks.take_failure, client, lease, &JsValue::UNDEFINED);
+        let answered = response.then(&bound(|callbacks| &callbacks.read_answer, client, lease, &JsValue::UNDEFINED), &failed);
         host::first_of(&answered, &elapsed.then(&too_late, &too_late))
     }
 
@@ -226,7 +246,7 @@ impl Client {
 
 /// Reads the body, which frees the connection and has the words of a refusal.
 fn read_answer(client: u32, lease: f64, response: &JsValue) -> JsValue {
-    let take = bound(&TAKE_ANSWER, client, lease, response);
+    let take = bound(|callbacks| &callbacks.take_answer, client, lease, response);
     match host::response_text(response.unchecked_ref()) {
         Some(text) => text.then(&take, &take),
         None => Promise::resolve(&JsValue::UNDEFINED).then(&take, &take),

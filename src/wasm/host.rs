@@ -37,6 +37,8 @@ extern "C" {
     fn global_fetch(url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(thread_local_v2, js_name = globalThis)]
+    static GLOBAL_THIS: JsValue;
     #[wasm_bindgen(js_name = btoa)]
     fn base64(text: &str) -> String;
 }
@@ -97,13 +99,13 @@ pub(crate) fn first_of(one: &Promise, other: &Promise) -> Promise {
 
 /// The value of an environment variable, where the host has `process.env`.
 pub(crate) fn env(name: &str) -> Option<String> {
-    let process = property(&js_sys::global(), "process")?;
-    property(&property(&process, "env")?, name)?.as_string()
+    let named = |object: &JsValue, name: &str| property(object, &JsValue::from_str(name));
+    named(&named(&GLOBAL_THIS.with(|global| named(global, "process"))?, "env")?, name)?.as_string()
 }
 
-/// A property that is neither absent nor null.
-pub(crate) fn property(object: &JsValue, name: &str) -> Option<JsValue> {
-    let value = Reflect::get(object, &JsValue::from_str(name)).ok()?;
+/// A property that is neither absent nor null. One whose getter throws counts as absent.
+pub(crate) fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
+    let value = Reflect::get(object, name).ok()?;
     (!value.is_undefined() && !value.is_null()).then_some(value)
 }
 

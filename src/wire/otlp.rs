@@ -2,7 +2,7 @@
 
 use super::Record;
 use super::protobuf::{begin, bytes, field_len, fixed64, uint, varint_len};
-use crate::observation::ObservationData;
+use crate::observation::{Field, ObservationData};
 use crate::time::Timestamp;
 
 /// Field numbers of the messages, by message.
@@ -50,16 +50,12 @@ pub fn encode(
     environment: Option<&str>,
     release: Option<&str>,
 ) -> Record {
-    observation.attributes.cut_fields(FIELD_BYTES);
+    observation.attributes.cut(FIELD_BYTES);
     let ObservationData { context, parent, is_local_root, kind, name, start, attributes, trace } = &observation;
-    let payload = [
-        ("langfuse.observation.input", attributes.input.as_ref()),
-        ("langfuse.observation.output", attributes.output.as_ref()),
-    ];
-    let payload_len: usize =
-        payload.iter().filter_map(|(_, text)| text.map(|text| text.as_bytes().len() + 48)).sum();
+    let payload = [Field::Input, Field::Output].map(|field| (field, attributes.fields.get(field)));
+    let payload_len: usize = payload.iter().filter_map(|(_, text)| text.map(|text| text.as_bytes().len())).sum();
 
-    let mut out = Vec::with_capacity(256 + payload_len);
+    let mut out = Vec::with_capacity(512 + payload_len);
     bytes(&mut out, field::SPAN_TRACE_ID, context.trace_id.as_bytes());
     bytes(&mut out, field::SPAN_SPAN_ID, context.observation_id.as_bytes());
     if let Some(parent) = parent {
@@ -71,55 +67,65 @@ pub fn encode(
     // A clock that was set back during the observation must not give it a negative duration.
     fixed64(&mut out, field::SPAN_END, end.max(*start).as_nanos());
 
-    let mut text = |key: &str, value: Option<&[u8]>| {
-        if let Some(value) = value {
-            string_attribute(&mut out, key, "", value);
-        }
-    };
-    text("langfuse.observation.type", Some(kind.as_str().as_bytes()));
-    text("langfuse.observation.level", attributes.level.map(|level| level.as_str().as_bytes()));
-    text("langfuse.observation.status_message", attributes.status_message.as_deref().map(str::as_bytes));
-    text("langfuse.version", attributes.version.as_deref().map(str::as_bytes));
-    text("langfuse.environment", attributes.environment.as_deref().or(environment).map(str::as_bytes));
-    text("langfuse.release", release.map(str::as_bytes));
-    text("langfuse.observation.model.name", attributes.model.as_deref().map(str::as_bytes));
-    for (key, json) in [
-        ("langfuse.observation.model.parameters", &attributes.model_parameters),
-        ("langfuse.observation.usage_details", &attributes.usage_details),
-        ("langfuse.observation.cost_details", &attributes.cost_details),
-    ] {
-        text(key, json.as_ref().map(|json| json.as_bytes()));
-    }
-    if let Some(at) = attributes.completion_start {
-        text("langfuse.observation.completion_start_time", Some(at.to_iso8601().as_bytes()));
-    }
-    if let Some(prompt) = &attributes.prompt {
-        text("langfuse.observation.prompt.name", Some(prompt.name.as_bytes()));
-    }
-    text("langfuse.trace.name", trace.name.as_deref().map(str::as_bytes));
-    text("user.id", trace.user_id.as_deref().map(str::as_bytes));
-    text("session.id", trace.session_id.as_deref().map(str::as_bytes));
-    if let Some(prompt) = &attributes.prompt {
-        int_attribute(&mut out, "langfuse.observation.prompt.version", u64::from(prompt.version));
-    }
-    strings_attribute(&mut out, "langfuse.trace.tags", &trace.tags);
+    string_attribute(&mut out, "langfuse.observation.type", "", kind.as_str().as_bytes());
     if *is_local_root {
         bool_attribute(&mut out, "langfuse.internal.is_app_root", true);
     }
-    for (name, value) in trace.metadata.iter() {
-        string_attribute(&mut out, "langfuse.trace.metadata.", name, value.as_bytes());
+    if let (Some(environment), None) = (environment, attributes.fields.get(Field::Environment)) {
+        string_attribute(&mut out, attribute_key(Field::Environment), "", environment.as_bytes());
     }
-    for (name, value) in attributes.metadata.iter() {
-        string_attribute(&mut out, "langfuse.observation.metadata.", name, value.as_bytes());
+    if let Some(release) = release {
+        string_attribute(&mut out, "langfuse.release", "", release.as_bytes());
+    }
+    for (field, text) in attributes.fields.iter().chain(trace.fields.iter()) {
+        match field {
+            Field::Input | Field::Output => (),
+            Field::PromptVersion => {
+                if let Some(version) = text.as_str().parse::<u32>().ok().filter(|version| *version <= 65535) {
+                    int_attribute(&mut out, attribute_key(field), version);
+                }
+            }
+            _ => string_attribute(&mut out, attribute_key(field), "", text.as_bytes()),
+        }
+    }
+    strings_attribute(&mut out, "langfuse.trace.tags", &trace.tags);
+    for (prefix, metadata) in
+        [("langfuse.trace.metadata.", &trace.metadata), ("langfuse.observation.metadata.", &attributes.metadata)]
+    {
+        for (name, value) in metadata.iter() {
+            string_attribute(&mut out, prefix, name, value.as_bytes());
+        }
     }
 
     let payload_at = out.len();
-    for (key, text) in payload {
+    for (field, text) in payload {
         if let Some(text) = text {
-            string_attribute(&mut out, key, "", text.as_bytes());
+            string_attribute(&mut out, attribute_key(field), "", text.as_bytes());
         }
     }
     Record::new(context.observation_id, out, payload_at)
+}
+
+/// The attribute Langfuse reads a field from.
+fn attribute_key(field: Field) -> &'static str {
+    match field {
+        Field::Input => "langfuse.observation.input",
+        Field::Output => "langfuse.observation.output",
+        Field::Level => "langfuse.observation.level",
+        Field::StatusMessage => "langfuse.observation.status_message",
+        Field::Version => "langfuse.version",
+        Field::Environment => "langfuse.environment",
+        Field::Model => "langfuse.observation.model.name",
+        Field::ModelParameters => "langfuse.observation.model.parameters",
+        Field::UsageDetails => "langfuse.observation.usage_details",
+        Field::CostDetails => "langfuse.observation.cost_details",
+        Field::CompletionStart => "langfuse.observation.completion_start_time",
+        Field::PromptName => "langfuse.observation.prompt.name",
+        Field::PromptVersion => "langfuse.observation.prompt.version",
+        Field::TraceName => "langfuse.trace.name",
+        Field::UserId => "user.id",
+        Field::SessionId => "session.id",
+    }
 }
 
 /// Appends to a span the note that its input and output were removed.
@@ -214,7 +220,8 @@ fn bool_attribute(out: &mut Vec<u8>, key: &str, value: bool) {
     });
 }
 
-fn int_attribute(out: &mut Vec<u8>, key: &str, value: u64) {
+fn int_attribute(out: &mut Vec<u8>, key: &str, value: u32) {
+    let value = u64::from(value);
     key_value(out, field::SPAN_ATTRIBUTES, key, "", 1 + varint_len(value), |out| {
         uint(out, field::ANY_VALUE_INT, value);
     });
