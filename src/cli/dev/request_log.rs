@@ -1,0 +1,97 @@
+//! One line per POST on a write route.
+
+use std::collections::VecDeque;
+
+use axum::http::{HeaderMap, header};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::text::langfuse_header;
+
+const MAX_ENTRIES: usize = 10_000;
+
+/// The two routes that take data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Route {
+    Traces,
+    Ingestion,
+}
+
+/// The ids a body names, whatever becomes of the request.
+#[derive(Default, Clone)]
+pub(super) struct Ids {
+    pub(super) observations: Vec<String>,
+    pub(super) scores: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    Status(u16),
+    Word(&'static str),
+}
+
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry {
+    n: u64,
+    at_ms: u64,
+    route: Route,
+    /// `null` while the answer is being delayed
+    status: Option<Answer>,
+    bytes: usize,
+    encoding: Option<String>,
+    content_type: Option<String>,
+    sdk_name: Option<String>,
+    observation_ids: Vec<String>,
+    score_ids: Vec<String>,
+}
+
+pub(super) struct RequestLog {
+    since: Instant,
+    posts: u64,
+    entries: VecDeque<Entry>,
+}
+
+impl RequestLog {
+    pub(super) fn new(since: Instant) -> Self {
+        Self { since, posts: 0, entries: VecDeque::new() }
+    }
+
+    pub(super) fn posts(&self) -> u64 {
+        self.posts
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.entries.iter().cloned().collect()
+    }
+
+    /// Enters a request whose body has been read, and returns its number for `answered`.
+    pub(super) fn enter(&mut self, route: Route, headers: &HeaderMap, bytes: usize, ids: Ids) -> u64 {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        self.posts += 1;
+        if self.entries.len() == MAX_ENTRIES {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(Entry {
+            n: self.posts,
+            at_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            route,
+            status: None,
+            bytes,
+            encoding: header(header::CONTENT_ENCODING),
+            content_type: header(header::CONTENT_TYPE),
+            sdk_name: langfuse_header(headers, "x-langfuse-sdk-name").map(str::to_owned),
+            observation_ids: ids.observations,
+            score_ids: ids.scores,
+        });
+        self.posts
+    }
+
+    pub(super) fn answered(&mut self, n: u64, answer: Answer) {
+        if let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.n == n) {
+            entry.status = Some(answer);
+        }
+    }
+}
