@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) log: RequestLog,
     pub(super) fault: Option<ActiveFault>,
+    /// Counts resets, so that a request from before one leaves no trace after it.
+    pub(super) epoch: u64,
 }
 
 impl App {
@@ -47,11 +49,11 @@ impl App {
 
 impl State {
     fn new() -> Self {
-        Self { store: Store::default(), log: RequestLog::new(Instant::now()), fault: None }
+        Self { store: Store::default(), log: RequestLog::new(Instant::now()), fault: None, epoch: 0 }
     }
 
     pub(super) fn reset(&mut self) {
-        *self = Self::new();
+        *self = Self { epoch: self.epoch + 1, ..Self::new() };
     }
 
     pub(super) fn set_fault(&mut self, fault: Option<Fault>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::app::App;
 use super::faults::{Act, Plan};
-use super::request_log::{Answer, Route};
+use super::request_log::{Answer, Ids, Route};
 use super::server::Connection;
 use super::{ingestion, otlp};
 
@@ -30,64 +30,76 @@ pub(super) async fn receive(
         return (StatusCode::METHOD_NOT_ALLOWED, Json(body)).into_response();
     }
     let (parts, body) = request.into_parts();
-    let Ok(body) = read(body).await else {
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return too_large(route);
     };
     // A task of its own: what has arrived completely is processed even when the client is gone.
-    let task = tokio::spawn(answer(app, connection, route, parts.headers, body));
-    task.await.unwrap_or_else(|_| fail(500, None))
+    let task = tokio::spawn(process(app, route, parts.headers, body));
+    match task.await {
+        Ok(Outcome::Answer(response)) => response,
+        Ok(Outcome::Reset) => connection.reset().await,
+        Ok(Outcome::Hang) => std::future::pending().await,
+        Err(_) => fail(500, None),
+    }
 }
 
-async fn read(body: Body) -> Result<Bytes, axum::Error> {
-    to_bytes(body, MAX_BODY_BYTES).await
+enum Outcome {
+    Answer(Response),
+    Reset,
+    Hang,
 }
 
-async fn answer(
-    app: Arc<App>,
-    connection: Connection,
-    route: Route,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let posted = match route {
-        Route::Traces => Posted::Traces(otlp::decode(&headers, &body)),
-        Route::Ingestion => Posted::Ingestion(ingestion::decode(&headers, &body)),
-    };
-    let ids = match &posted {
-        Posted::Traces(export) => export.as_ref().map(otlp::ids).unwrap_or_default(),
-        Posted::Ingestion(batch) => batch.as_ref().map(ingestion::ids).unwrap_or_default(),
-    };
-    let (n, Plan { delay, act }) = {
+async fn process(app: Arc<App>, route: Route, headers: HeaderMap, body: Bytes) -> Outcome {
+    let posted = Posted::decode(route, &headers, &body);
+    let (n, epoch, Plan { delay, act }) = {
         let mut state = app.lock();
-        let n = state.log.enter(route, &headers, body.len(), ids);
-        let fault = state.fault.as_mut();
-        (n, fault.map(|fault| fault.plan(route, body.len(), Instant::now())).unwrap_or_default())
+        let n = state.log.enter(route, &headers, body.len(), posted.ids());
+        let plan = state.fault.as_mut().map(|fault| fault.plan(route, body.len(), Instant::now()));
+        (n, state.epoch, plan.unwrap_or_default())
     };
     drop(body);
     tokio::time::sleep(delay).await;
-    let response = match act {
-        Act::Reset => {
-            app.lock().log.answered(n, Answer::Word("reset"));
-            connection.reset().await
-        }
-        Act::Hang => {
-            app.lock().log.answered(n, Answer::Word("hung"));
-            std::future::pending().await
-        }
-        Act::Fail { status, retry_after } => fail(status, retry_after.as_deref()),
-        Act::TooLarge => too_large(route),
-        Act::Serve { event_errors, reject_names } => match posted {
+    if app.lock().epoch != epoch {
+        return Outcome::Answer(fail(503, None));
+    }
+    let outcome = match act {
+        Act::Reset => Outcome::Reset,
+        Act::Hang => Outcome::Hang,
+        Act::Fail { status, retry_after } => Outcome::Answer(fail(status, retry_after.as_deref())),
+        Act::TooLarge => Outcome::Answer(too_large(route)),
+        Act::Serve { event_errors, reject_names } => Outcome::Answer(match posted {
             Posted::Traces(export) => otlp::accept(&app, &headers, export, &reject_names),
             Posted::Ingestion(batch) => ingestion::accept(&app, &headers, batch, &event_errors),
-        },
+        }),
     };
-    app.lock().log.answered(n, Answer::Status(response.status().as_u16()));
-    response
+    let answer = match &outcome {
+        Outcome::Answer(response) => Answer::Status(response.status().as_u16()),
+        Outcome::Reset => Answer::Word("reset"),
+        Outcome::Hang => Answer::Word("hung"),
+    };
+    app.lock().log.answered(n, answer);
+    outcome
 }
 
 enum Posted {
     Traces(Result<otlp::Export, otlp::Refusal>),
     Ingestion(Result<ingestion::Batch, ingestion::Refusal>),
+}
+
+impl Posted {
+    fn decode(route: Route, headers: &HeaderMap, body: &[u8]) -> Self {
+        match route {
+            Route::Traces => Self::Traces(otlp::decode(headers, body)),
+            Route::Ingestion => Self::Ingestion(ingestion::decode(headers, body)),
+        }
+    }
+
+    fn ids(&self) -> Ids {
+        match self {
+            Self::Traces(export) => export.as_ref().map(otlp::ids).unwrap_or_default(),
+            Self::Ingestion(batch) => batch.as_ref().map(ingestion::ids).unwrap_or_default(),
+        }
+    }
 }
 
 fn too_large(route: Route) -> Response {
