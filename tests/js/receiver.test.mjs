@@ -325,6 +325,12 @@ describe("ingestion", () => {
     assert.deepEqual(data.map(({ value, subject }) => [value, subject]), [[0.1, { kind: "trace", id: TRACE_ID }]]);
   });
 
+  test("scores show under their trace", async () => {
+    await post(TRACES, otlp(span(1)));
+    await post(INGESTION, { batch: [score("a"), score("b", { name: "tone", value: "kind", observationId: spanId(1) })] });
+    assert.equal(await tree(), "trace  span 1\nSPAN   span 1\nSCORE  quality  0.9\nSCORE  tone     kind  on span 1\n");
+  });
+
   test("the public key alone may score", async () => {
     const bearer = { authorization: "Bearer pk-lf-dev" };
     const batch = [score("s"), { ...score("t"), type: "trace-create" }];

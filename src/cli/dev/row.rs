@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::otlp::plain_attributes;
 use super::text::{iso, text_bytes};
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -45,6 +46,8 @@ pub(super) struct Row {
     pub(super) created_at: i64,
     #[serde(flatten)]
     pub(super) received: Received,
+    #[serde(skip)]
+    pub(super) start_nanos: i64,
     /// Order of arrival, counted over everything that ever came in.
     pub(super) arrival: u64,
 }
@@ -68,10 +71,12 @@ pub(super) struct Generation {
 pub(super) struct Received {
     pub(super) start_time_unix_nano: Option<Value>,
     pub(super) end_time_unix_nano: Option<Value>,
-    /// Plain values by key.
-    pub(super) attributes: Map<String, Value>,
+    /// Shown as plain values by key; the same list as the next field.
+    #[serde(serialize_with = "plain")]
+    pub(super) attributes: Arc<Value>,
     /// The list of OTLP key-values, which shows types, order and duplicates.
-    pub(super) otlp_attributes: Value,
+    #[serde(serialize_with = "shared")]
+    pub(super) otlp_attributes: Arc<Value>,
     #[serde(serialize_with = "shared")]
     pub(super) scope: Arc<Value>,
     #[serde(serialize_with = "shared")]
@@ -82,6 +87,11 @@ impl Row {
     /// Identity of the observation; a re-sent one is another row with the same identity.
     pub(super) fn key(&self) -> (&str, &str) {
         (&self.trace_id, &self.id)
+    }
+
+    /// Siblings come in the order they started; within one tick of the clock, in the order they arrived.
+    pub(super) fn order(&self) -> (i64, u64) {
+        (self.start_nanos, self.arrival)
     }
 
     pub(super) fn is_root(&self) -> bool {
@@ -96,8 +106,7 @@ impl Row {
         let texts = [&self.input, &self.output, &self.status_message];
         let own: usize = texts.into_iter().flatten().map(String::len).sum();
         let metadata: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len() + 64).sum();
-        let plain: usize = self.received.attributes.values().map(text_bytes).sum();
-        own + metadata + plain + text_bytes(&self.received.otlp_attributes) + 1024
+        own + metadata + text_bytes(&self.received.otlp_attributes) + 1024
     }
 }
 
@@ -111,4 +120,8 @@ fn as_optional_iso<S: serde::Serializer>(ms: &Option<i64>, serializer: S) -> Res
 
 fn shared<S: serde::Serializer>(value: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
     value.as_ref().serialize(serializer)
+}
+
+fn plain<S: serde::Serializer>(attributes: &Arc<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    plain_attributes(attributes).serialize(serializer)
 }

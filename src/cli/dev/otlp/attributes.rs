@@ -32,7 +32,7 @@ impl Attributes {
         self.get(key).is_some_and(|value| *value == Value::Bool(true) || value.as_str() == Some("true"))
     }
 
-    /// A JSON text that holds what `keep` accepts.
+    /// What a JSON text says.
     pub(super) fn json(&self, key: &str) -> Option<Value> {
         serde_json::from_str(self.get(key)?.as_str()?).ok()
     }

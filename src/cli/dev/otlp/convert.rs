@@ -11,6 +11,8 @@ use super::{Export, generation, list, metadata};
 use crate::dev::row::{Received, Row};
 use crate::dev::text::{langfuse_header, normalized_environment, now_ms, parse_iso, stored_text};
 
+const NANOS_PER_MS: i64 = 1_000_000;
+
 /// `None` when the export is poisoned: one value that cannot be converted loses all of it.
 pub(super) fn rows(export: &Export, headers: &HeaderMap) -> Option<Vec<Row>> {
     let sdk = |name| langfuse_header(headers, name).map(str::to_owned);
@@ -50,7 +52,8 @@ impl Origin {
         for event in list(&span["events"]) {
             Attributes::read(&event["attributes"])?;
         }
-        let (start_time, end_time) = times(span);
+        let received = Arc::new(span["attributes"].clone());
+        let (start_nanos, end_nanos) = times(span);
         let kind = kind(&attributes);
         let (input, output) = input_and_output(&attributes);
         let on_span_or_resource =
@@ -64,8 +67,9 @@ impl Origin {
             parent_observation_id: id(&span["parentSpanId"]),
             kind,
             name: name(span, &attributes),
-            start_time,
-            end_time,
+            start_time: start_nanos.div_euclid(NANOS_PER_MS),
+            end_time: end_nanos.div_euclid(NANOS_PER_MS),
+            start_nanos,
             completion_start_time: completion_start_time(&attributes),
             level: level(span, &attributes),
             status_message: attributes.text(&["langfuse.observation.status_message"]).or_else(|| {
@@ -103,8 +107,8 @@ impl Origin {
             received: Received {
                 start_time_unix_nano: span.get("startTimeUnixNano").cloned(),
                 end_time_unix_nano: span.get("endTimeUnixNano").cloned(),
-                attributes: attributes.0,
-                otlp_attributes: span["attributes"].clone(),
+                attributes: Arc::clone(&received),
+                otlp_attributes: received,
                 scope: Arc::clone(&self.scope),
                 resource: Arc::clone(&self.resource),
             },
@@ -127,7 +131,7 @@ pub(super) fn id(value: &Value) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Nanoseconds into milliseconds; one that is missing is taken from the other, both from the clock.
+/// Start and end in nanoseconds; one that is missing is taken from the other, both from the clock.
 fn times(span: &Value) -> (i64, i64) {
     let read = |key: &str| {
         let value = span.get(key)?;
@@ -135,11 +139,10 @@ fn times(span: &Value) -> (i64, i64) {
             clippy::cast_possible_truncation,
             reason = "out of range saturates, which no sane time reaches"
         )]
-        let nanos = exact_integer(value).or_else(|| value.as_f64().map(|nanos| nanos as i64))?;
-        Some(nanos.div_euclid(1_000_000))
+        exact_integer(value).or_else(|| value.as_f64().map(|nanos| nanos as i64))
     };
     let (start, end) = (read("startTimeUnixNano"), read("endTimeUnixNano"));
-    let known = start.or(end).unwrap_or_else(now_ms);
+    let known = start.or(end).unwrap_or_else(|| now_ms() * NANOS_PER_MS);
     (known, end.unwrap_or(known))
 }
 

@@ -5,7 +5,7 @@
 
 use std::io::Read as _;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -51,7 +51,7 @@ fn gunzip(body: &[u8]) -> Result<Vec<u8>, Refusal> {
         .read_to_end(&mut bytes)
         .map_err(|_| Refusal::bad_request("Failed to decompress request body"))?;
     if bytes.len() > MAX_BODY_BYTES {
-        return Err(Refusal(axum::http::StatusCode::PAYLOAD_TOO_LARGE, "Request body too large".to_owned()));
+        return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large".to_owned()));
     }
     Ok(bytes)
 }

@@ -84,12 +84,12 @@ fn usage(attributes: &Attributes) -> BTreeMap<String, u64> {
 
 /// Non-negative whole numbers, also as text; the rest is dropped.
 fn count(value: &Value) -> Option<u64> {
-    match value {
+    let number = match value {
         Value::String(text) => text.parse().ok(),
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "checked to be a small integer"
+            reason = "a whole number in range"
         )]
         other => other.as_u64().or_else(|| {
             other
@@ -97,7 +97,8 @@ fn count(value: &Value) -> Option<u64> {
                 .filter(|number| number.fract() == 0.0 && (0.0..1e15).contains(number))
                 .map(|n| n as u64)
         }),
-    }
+    };
+    number.filter(|number| *number < 1 << 53)
 }
 
 fn counts(given: &Map<String, Value>) -> BTreeMap<String, u64> {
@@ -112,12 +113,12 @@ fn openai_usage(given: &Map<String, Value>) -> Option<BTreeMap<String, u64>> {
     let mut usage = BTreeMap::new();
     let mut seen = 2;
     for (bucket, key) in [("input", input), ("output", output)] {
-        let mut rest = given.get(key)?.as_u64()?;
+        let mut rest = count(given.get(key)?)?;
         let details_key = format!("{key}_details");
         if let Some(details) = given.get(&details_key) {
             seen += 1;
             for (detail, value) in details.as_object().into_iter().flatten() {
-                let tokens = value.as_u64()?;
+                let tokens = count(value)?;
                 rest = rest.saturating_sub(tokens);
                 usage.insert(format!("{bucket}_{detail}"), tokens);
             }
@@ -126,7 +127,7 @@ fn openai_usage(given: &Map<String, Value>) -> Option<BTreeMap<String, u64>> {
     }
     if let Some(total) = given.get("total_tokens") {
         seen += 1;
-        usage.insert("total".to_owned(), total.as_u64()?);
+        usage.insert("total".to_owned(), count(total)?);
     }
     (seen == given.len()).then_some(usage)
 }

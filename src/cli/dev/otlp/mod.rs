@@ -10,7 +10,7 @@ mod validate;
 use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::app::App;
 use super::auth::Access;
@@ -45,6 +45,11 @@ impl Export {
             })
         })
     }
+}
+
+/// The attributes of a stored span by key.
+pub(super) fn plain_attributes(pairs: &Value) -> Map<String, Value> {
+    attributes::Attributes::read(pairs).map(|attributes| attributes.0).unwrap_or_default()
 }
 
 fn list(value: &Value) -> &[Value] {
