@@ -10,6 +10,9 @@ pub(crate) struct Project {
     pub(crate) root: PathBuf,
     pub(crate) target: PathBuf,
     pub(crate) version: String,
+    /// The arguments of wasm-opt; features are named one by one, because `--all-features`
+    /// makes modules that hosts do not load.
+    pub(crate) wasm_opt: Vec<String>,
 }
 
 impl Project {
@@ -24,12 +27,21 @@ impl Project {
         let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
         let target =
             metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
-        let version = metadata["packages"]
+        let package = metadata["packages"]
             .as_array()
             .and_then(|packages| packages.iter().find(|package| package["name"] == "langfuse-edge"))
-            .and_then(|package| package["version"].as_str())
             .context("cargo metadata does not list the package langfuse-edge")?;
-        Ok(Self { root: root.to_owned(), target: target.into(), version: version.to_owned(), sh })
+        let version = package["version"].as_str().context("the package has no version")?;
+        let wasm_opt = package["metadata"]["wasm-pack"]["profile"]["release"]["wasm-opt"]
+            .as_array()
+            .context("Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt")?;
+        Ok(Self {
+            root: root.to_owned(),
+            target: target.into(),
+            version: version.to_owned(),
+            wasm_opt: wasm_opt.iter().filter_map(|flag| flag.as_str()).map(str::to_owned).collect(),
+            sh,
+        })
     }
 
     /// A program of the npm packages.

@@ -90,11 +90,11 @@ impl WasmToolchain {
         else {
             return false;
         };
-        let stamp = Path::new(DEBIAN_TARGET_LIB).join(STAMP);
-        let current = self.origin == Origin::Path
-            || !stamp.exists()
+        let lib = PathBuf::from(lib);
+        let stamp = lib.with_file_name(STAMP);
+        let current = !stamp.exists()
             || sh.read_file(stamp).ok() == self.command(sh, "rustc").arg("-vV").quiet().read().ok();
-        current && Path::new(&lib).exists()
+        current && lib.exists()
     }
 
     /// `cargo …` of this toolchain, building into its own target directory.
