@@ -1,1 +1,42 @@
-#![doc = "The Langfuse client whose flush can be trusted."]
+//! The Langfuse client whose flush can be trusted.
+
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod error;
+pub mod id;
+pub mod time;
+
+pub mod observation;
+pub mod wire;
+
+mod queue;
+pub mod report;
+pub mod retry;
+mod table;
+
+pub mod exporter;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+#[cfg(target_arch = "wasm32")]
+pub mod wasm;
+#[cfg(not(target_arch = "wasm32"))]
+use native as platform;
+#[cfg(target_arch = "wasm32")]
+use wasm as platform;
+
+mod context;
+mod client;
+mod observability;
+mod workflow;
+
+pub use client::{Langfuse, Observation, ObservationBuilder, Usage};
+pub use config::Options;
+pub use error::Error;
+pub use id::{ObservationId, SpanContext, TraceId};
+pub use observability::{flush_langfuse, langfuse, set_langfuse};
+pub use observation::{Level, ObservationKind};
+pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
+pub use time::Timestamp;
+pub use workflow::{Workflow, run_workflow_with_flush, step};

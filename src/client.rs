@@ -1,0 +1,412 @@
+//! The client for Rust programs, native or compiled to wasm: the same code over either driver.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::{Config, Options, Setup};
+use crate::context::{self, Current};
+use crate::error::Error;
+use crate::id::{ObservationId, SpanContext, TraceId};
+use crate::observation::{Attributes, Level, ObservationData, ObservationKind, Text, TraceAttributes};
+use crate::platform::{self, Driver, host};
+use crate::report::{FlushReport, Stats};
+use crate::time::Timestamp;
+use crate::wire;
+
+/// A Langfuse client. Cheap to clone; all clones share one queue.
+///
+/// Recording never fails, never blocks and never panics because of the network or the server.
+#[derive(Clone, Debug)]
+pub struct Langfuse {
+    enabled: Option<Arc<Enabled>>,
+}
+
+#[derive(Debug)]
+struct Enabled {
+    driver: Driver,
+    config: Config,
+}
+
+impl Langfuse {
+    /// A client as the environment variables of [`Options::or_env`] say: disabled, with one warning, when the
+    /// keys are absent.
+    ///
+    /// # Errors
+    /// [`Error::is_configuration`], naming the variable, when one has a value that cannot be used.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::new(Options::default().or_env(&host::env)?)
+    }
+
+    /// A client with these options.
+    ///
+    /// # Errors
+    /// [`Error::is_configuration`], naming the option, when one has a value that cannot be used.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        match options.parse()? {
+            Setup::Enabled(config) => {
+                let driver = Driver::start(&config)?;
+                Ok(Self { enabled: Some(Arc::new(Enabled { driver, config: *config })) })
+            }
+            Setup::Disabled { missing } => {
+                if let Some(missing) = missing {
+                    host::warn(&format!("Langfuse tracing is disabled: {missing} is not set"));
+                }
+                Ok(Self::disabled())
+            }
+        }
+    }
+
+    /// A client whose every call is a no-op.
+    #[must_use]
+    pub fn disabled() -> Self {
+        Self { enabled: None }
+    }
+
+    /// Whether anything is recorded.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.is_some()
+    }
+
+    /// Begins to describe an observation: a child of the current one, or the root of a new trace.
+    pub fn observe(&self, name: impl Into<String>) -> ObservationBuilder {
+        ObservationBuilder::new(self.clone(), name.into(), context::current())
+    }
+
+    /// Sends everything recorded so far, and waits until each record is delivered, rejected, or honestly reported
+    /// as retained; at most 30 s (25 s on wasm).
+    #[must_use = "a flush does nothing until it is awaited"]
+    pub fn flush(&self) -> impl Future<Output = FlushReport> + use<> {
+        self.flush_within(platform::DEFAULT_FLUSH_BUDGET)
+    }
+
+    /// As [`flush`](Self::flush), within `budget`.
+    #[must_use = "a flush does nothing until it is awaited"]
+    pub fn flush_within(&self, budget: Duration) -> impl Future<Output = FlushReport> + use<> {
+        let enabled = self.enabled.clone();
+        async move {
+            match enabled {
+                Some(enabled) => enabled.driver.flush(budget).await,
+                None => FlushReport::nothing_to_do(),
+            }
+        }
+    }
+
+    /// Begins a flush that nobody waits for.
+    pub fn flush_in_background(&self) {
+        if let Some(enabled) = &self.enabled {
+            enabled.driver.flush_in_background(platform::DEFAULT_FLUSH_BUDGET);
+        }
+    }
+
+    /// Totals since the client was made; all zero when it is disabled.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.enabled.as_ref().map(|enabled| enabled.driver.stats()).unwrap_or_default()
+    }
+
+    pub(crate) fn driver(&self) -> Option<&Driver> {
+        self.enabled.as_ref().map(|enabled| &enabled.driver)
+    }
+}
+
+/// Token counts of a model call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Tokens that went in.
+    pub input: u64,
+    /// Tokens that came out.
+    pub output: u64,
+}
+
+impl Usage {
+    /// Counts of tokens in and out; Langfuse adds up the total.
+    #[must_use]
+    pub fn new(input: u64, output: u64) -> Self {
+        Self { input, output }
+    }
+}
+
+/// Describes an observation before it starts.
+#[derive(Debug)]
+#[must_use = "an observation is recorded once it is started and ended"]
+pub struct ObservationBuilder {
+    langfuse: Langfuse,
+    name: String,
+    kind: ObservationKind,
+    parent: Option<Current>,
+    parent_is_remote: bool,
+    start: Option<Timestamp>,
+    attributes: Attributes,
+    trace: Option<TraceAttributes>,
+}
+
+impl ObservationBuilder {
+    fn new(langfuse: Langfuse, name: String, parent: Option<Current>) -> Self {
+        Self {
+            langfuse,
+            name,
+            kind: ObservationKind::Span,
+            parent,
+            parent_is_remote: false,
+            start: None,
+            attributes: Attributes::default(),
+            trace: None,
+        }
+    }
+
+    /// What it stands for. Default: a span.
+    pub fn kind(mut self, kind: ObservationKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Continues a trace that began in another process.
+    pub fn parent(mut self, context: SpanContext) -> Self {
+        let trace = self.parent.take().map(|parent| parent.trace).unwrap_or_default();
+        self.parent = Some(Current { context, trace });
+        self.parent_is_remote = true;
+        self
+    }
+
+    /// When it began, if not now.
+    pub fn start_time(mut self, start: Timestamp) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    /// What went in.
+    pub fn input(mut self, input: &(impl Serialize + ?Sized)) -> Self {
+        self.attributes.input = Some(to_text(input));
+        self
+    }
+
+    /// Anything else, by name.
+    pub fn metadata(mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Self {
+        self.attributes.metadata.set(name, to_text(value));
+        self
+    }
+
+    /// Takes over everything that `attributes` says.
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes.merge(attributes);
+        self
+    }
+
+    /// The model's name.
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.attributes.model = Some(model.into());
+        self
+    }
+
+    /// The model's parameters, an object.
+    pub fn model_parameters(mut self, parameters: &(impl Serialize + ?Sized)) -> Self {
+        self.attributes.model_parameters = to_json_object(parameters);
+        self
+    }
+
+    /// The user its trace belongs to.
+    pub fn user_id(mut self, user_id: impl Into<String>) -> Self {
+        self.trace_attributes().user_id = Some(user_id.into());
+        self
+    }
+
+    /// The session its trace belongs to.
+    pub fn session_id(mut self, session_id: impl Into<String>) -> Self {
+        self.trace_attributes().session_id = Some(session_id.into());
+        self
+    }
+
+    /// The name of its trace.
+    pub fn trace_name(mut self, name: impl Into<String>) -> Self {
+        self.trace_attributes().name = Some(name.into());
+        self
+    }
+
+    /// A tag of its trace.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.trace_attributes().tags.push(tag.into());
+        self
+    }
+
+    /// Starts the observation.
+    pub fn start(self) -> Observation {
+        let is_local_root = self.parent.is_none() || self.parent_is_remote;
+        let (trace_id, parent, inherited) = match self.parent {
+            Some(Current { context, trace }) => (context.trace_id, Some(context.observation_id), trace),
+            None => (TraceId::from_random(host::random()), None, Arc::default()),
+        };
+        let context = SpanContext { trace_id, observation_id: ObservationId::from_random(host::random()) };
+        let trace = self.trace.map_or(inherited, Arc::new);
+        let open = self.langfuse.is_enabled().then(|| ObservationData {
+            context,
+            parent,
+            is_local_root,
+            kind: self.kind,
+            name: self.name,
+            start: self.start.unwrap_or_else(host::now),
+            attributes: self.attributes,
+            trace: Arc::clone(&trace),
+        });
+        let observation = Observation { langfuse: self.langfuse, context, trace, open: Mutex::new(open) };
+        if self.kind == ObservationKind::Event {
+            observation.end();
+        }
+        observation
+    }
+
+    fn trace_attributes(&mut self) -> &mut TraceAttributes {
+        let parent = self.parent.as_ref();
+        self.trace.get_or_insert_with(|| parent.map(|parent| (*parent.trace).clone()).unwrap_or_default())
+    }
+}
+
+/// An observation that has started. It is recorded when it ends, complete, once; one that is dropped ends then,
+/// and with level ERROR when that is because of a panic.
+#[derive(Debug)]
+pub struct Observation {
+    langfuse: Langfuse,
+    context: SpanContext,
+    trace: Arc<TraceAttributes>,
+    open: Mutex<Option<ObservationData>>,
+}
+
+impl Observation {
+    /// Its place in its trace.
+    #[must_use]
+    pub fn context(&self) -> SpanContext {
+        self.context
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> ObservationId {
+        self.context.observation_id
+    }
+
+    /// Its trace's id.
+    #[must_use]
+    pub fn trace_id(&self) -> TraceId {
+        self.context.trace_id
+    }
+
+    /// Begins to describe a child.
+    pub fn observe(&self, name: impl Into<String>) -> ObservationBuilder {
+        ObservationBuilder::new(self.langfuse.clone(), name.into(), Some(self.current()))
+    }
+
+    /// Begins to describe a child that is a call of a language model.
+    pub fn generation(&self, name: impl Into<String>) -> ObservationBuilder {
+        self.observe(name).kind(ObservationKind::Generation)
+    }
+
+    /// Runs `future` with this as the current observation, so that what it observes becomes a child.
+    pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> {
+        context::within(self.current(), future)
+    }
+
+    /// What went in.
+    pub fn input(&self, input: &(impl Serialize + ?Sized)) -> &Self {
+        self.update(|attributes| attributes.input = Some(to_text(input)))
+    }
+
+    /// What came out.
+    pub fn output(&self, output: &(impl Serialize + ?Sized)) -> &Self {
+        self.update(|attributes| attributes.output = Some(to_text(output)))
+    }
+
+    /// Anything else, by name.
+    pub fn metadata(&self, name: &str, value: &(impl Serialize + ?Sized)) -> &Self {
+        self.update(|attributes| attributes.metadata.set(name, to_text(value)))
+    }
+
+    /// Token counts.
+    pub fn usage(&self, usage: Usage) -> &Self {
+        self.update(|attributes| attributes.usage_details = to_json_object(&usage))
+    }
+
+    /// How serious it is.
+    pub fn level(&self, level: Level) -> &Self {
+        self.update(|attributes| attributes.level = Some(level))
+    }
+
+    /// A sentence to go with the level.
+    pub fn status_message(&self, message: impl Into<String>) -> &Self {
+        self.update(|attributes| attributes.status_message = Some(message.into()))
+    }
+
+    /// Level ERROR, with the error as the status message.
+    pub fn error(&self, error: &(impl Display + ?Sized)) -> &Self {
+        self.level(Level::Error).status_message(error.to_string())
+    }
+
+    /// Ends it now. Ending again does nothing.
+    pub fn end(&self) {
+        self.end_at(host::now());
+    }
+
+    /// Ends it, at a time that is not now.
+    pub fn end_at(&self, end: Timestamp) {
+        let open = self.lock().take();
+        if let (Some(open), Some(Enabled { driver, config })) = (open, self.langfuse.enabled.as_deref()) {
+            driver.push(wire::encode(open, end, config.environment.as_deref(), config.release.as_deref()));
+        }
+    }
+
+    /// Takes over everything that `attributes` says.
+    pub fn attributes(&self, attributes: Attributes) -> &Self {
+        self.update(|known| known.merge(attributes))
+    }
+
+    /// Whether it has not ended yet, and will be recorded when it does.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Attributes)) -> &Self {
+        if let Some(open) = self.lock().as_mut() {
+            change(&mut open.attributes);
+        }
+        self
+    }
+
+    fn current(&self) -> Current {
+        Current { context: self.context, trace: Arc::clone(&self.trace) }
+    }
+
+    /// A panic of the user's `Serialize` while the lock is held leaves the data whole, so its poison is ignored.
+    fn lock(&self) -> MutexGuard<'_, Option<ObservationData>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.error("panicked");
+        }
+        self.end();
+    }
+}
+
+/// A string as it is, anything else as JSON. What cannot be serialized is replaced by a note: recording never fails.
+fn to_text(value: &(impl Serialize + ?Sized)) -> Text {
+    let Ok(json) = serde_json::to_string(value) else {
+        return Text::from("[not serializable]");
+    };
+    match json.starts_with('"').then(|| serde_json::from_str::<String>(&json)) {
+        Some(Ok(text)) => text.into(),
+        _ => json.into(),
+    }
+}
+
+/// JSON text, when it is an object: Langfuse takes nothing else here.
+fn to_json_object(value: &(impl Serialize + ?Sized)) -> Option<Text> {
+    serde_json::to_string(value).ok().filter(|json| json.starts_with('{')).map(Text::from)
+}

@@ -1,0 +1,106 @@
+//! Trace and observation ids: newtypes over bytes the caller brings, so that no entropy is read here.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// A trace id: 16 bytes, not all zero (W3C Trace Context §3.2.2.3), shown as 32 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId([u8; 16]);
+
+/// An observation id: 8 bytes, not all zero (W3C Trace Context §3.2.2.4), shown as 16 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObservationId([u8; 8]);
+
+/// The place of an observation in its trace: what a child, a score or another service needs to refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanContext {
+    /// The trace the observation belongs to.
+    pub trace_id: TraceId,
+    /// The observation itself.
+    pub observation_id: ObservationId,
+}
+
+macro_rules! id {
+    ($name:ident, $bytes:literal, $what:literal) => {
+        impl $name {
+            /// The id made of these bytes; `None` when all of them are zero.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; $bytes]) -> Option<Self> {
+                (bytes != [0; $bytes]).then_some(Self(bytes))
+            }
+
+            /// An id from random bytes. All zeros is not an id, and becomes one that ends in 1.
+            #[must_use]
+            pub fn from_random(mut bytes: [u8; $bytes]) -> Self {
+                if bytes == [0; $bytes] {
+                    bytes[$bytes - 1] = 1;
+                }
+                Self(bytes)
+            }
+
+            /// Reads hex digits of either case.
+            ///
+            /// # Errors
+            /// [`Error::is_invalid_id`] when the length, a digit or the value is not allowed.
+            pub fn parse(text: &str) -> Result<Self, Error> {
+                let mut bytes = [0; $bytes];
+                if decode_hex(text.as_bytes(), &mut bytes) {
+                    if let Some(id) = Self::from_bytes(bytes) {
+                        return Ok(id);
+                    }
+                }
+                Err(Error::invalid_id(concat!($what, " hex digits, not all zero")))
+            }
+
+            /// The bytes of the id.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; $bytes] {
+                &self.0
+            }
+
+            /// The id as lower-case hex digits.
+            #[must_use]
+            pub fn to_hex(&self) -> String {
+                encode_hex(&self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.to_hex())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.to_hex())
+            }
+        }
+    };
+}
+
+id!(TraceId, 16, "a trace id is 32");
+id!(ObservationId, 8, "an observation id is 16");
+
+fn encode_hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 0xf)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
+fn decode_hex(text: &[u8], bytes: &mut [u8]) -> bool {
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    };
+    text.len() == bytes.len() * 2
+        && text.chunks_exact(2).zip(bytes).all(|(pair, byte)| match (nibble(pair[0]), nibble(pair[1])) {
+            (Some(high), Some(low)) => {
+                *byte = high << 4 | low;
+                true
+            }
+            _ => false,
+        })
+}

@@ -1,0 +1,184 @@
+//! Drives the exporter from a thread with a private runtime, so that a flush works from any runtime, from none, and
+//! after the caller's runtime is gone.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, timeout_at};
+
+use super::DEFAULT_FLUSH_BUDGET;
+use super::host::{self, Http};
+use crate::config::Config;
+use crate::error::Error;
+use crate::exporter::{Action, Exporter, FlushId, Settings};
+use crate::report::{FlushReport, Stats};
+use crate::wire::Record;
+
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A handle to the sending thread. When the last one is gone, the thread sends what is left and ends; nobody waits for it.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    exporter: Arc<Mutex<Exporter>>,
+    flush_at: u64,
+    commands: UnboundedSender<Command>,
+}
+
+enum Command {
+    /// Drive a flush that has begun, and tell how it ended.
+    Drive(FlushId, Reply),
+    /// Records wait that nobody flushes: send them when the interval is over.
+    SendInAWhile,
+    /// As many records wait as are sent without anybody asking.
+    SendNow,
+}
+
+type Reply = Box<dyn FnOnce(FlushReport) + Send>;
+
+impl Driver {
+    pub(crate) fn start(config: &Config) -> Result<Self, Error> {
+        let settings =
+            Settings { queue_bytes: QUEUE_BYTES, attempt_timeout: config.timeout, ..Settings::default() };
+        let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
+        let (commands, inbox) = unbounded_channel();
+        let http = Http::new(config)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| cannot_start(&error))?;
+        let worker = Worker {
+            exporter: Arc::clone(&exporter),
+            http,
+            interval: config.flush_interval(),
+            commands: commands.downgrade(),
+        };
+        let thread = std::thread::Builder::new().name("langfuse-edge".to_owned());
+        thread
+            .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
+            .map_err(|error| cannot_start(&error))?;
+        Ok(Self { exporter, flush_at: u64::from(config.flush_at()), commands })
+    }
+
+    pub(crate) fn push(&self, record: Record) {
+        let waiting = {
+            let mut exporter = lock(&self.exporter);
+            exporter.push(record);
+            exporter.stats().queued
+        };
+        if waiting == self.flush_at {
+            self.send(Command::SendNow);
+        } else if waiting == 1 {
+            self.send(Command::SendInAWhile);
+        }
+    }
+
+    pub(crate) async fn flush(&self, budget: Duration) -> FlushReport {
+        let (reply, answer) = oneshot::channel();
+        // The receiver may be gone: a cancelled flush goes on without anybody to tell.
+        self.drive(budget, Box::new(move |report| drop(reply.send(report))));
+        answer.await.unwrap_or_default()
+    }
+
+    pub(crate) fn flush_blocking(&self, budget: Duration) -> FlushReport {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        self.drive(budget, Box::new(move |report| drop(reply.send(report))));
+        answer.recv().unwrap_or_default()
+    }
+
+    pub(crate) fn flush_in_background(&self, budget: Duration) {
+        self.drive(budget, Box::new(drop));
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        lock(&self.exporter).stats()
+    }
+
+    fn drive(&self, budget: Duration, reply: Reply) {
+        let now = host::now();
+        let flush = lock(&self.exporter).begin_flush(budget, now);
+        self.send(Command::Drive(flush, reply));
+    }
+
+    /// The thread ends only when every handle is gone, so there is somebody to read this.
+    fn send(&self, command: Command) {
+        drop(self.commands.send(command));
+    }
+}
+
+struct Worker {
+    exporter: Arc<Mutex<Exporter>>,
+    http: Http,
+    interval: Duration,
+    /// Weak, so that the thread ends when the last handle is gone.
+    commands: WeakUnboundedSender<Command>,
+}
+
+impl Worker {
+    async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<Command>) {
+        let mut due = None;
+        loop {
+            let command = match due {
+                None => inbox.recv().await,
+                Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::SendNow)),
+            };
+            match command {
+                Some(Command::Drive(flush, reply)) => {
+                    let worker = Rc::clone(&self);
+                    spawn_local(async move { reply(worker.drive(flush).await) });
+                }
+                Some(Command::SendInAWhile) => {
+                    due.get_or_insert_with(|| Instant::now() + self.interval);
+                }
+                Some(Command::SendNow) => {
+                    due = None;
+                    let worker = Rc::clone(&self);
+                    spawn_local(async move { worker.send_everything().await });
+                }
+                None => return self.send_everything().await,
+            }
+        }
+    }
+
+    async fn send_everything(&self) {
+        let now = host::now();
+        let flush = lock(&self.exporter).begin_flush(DEFAULT_FLUSH_BUDGET, now);
+        self.drive(flush).await;
+    }
+
+    async fn drive(&self, flush: FlushId) -> FlushReport {
+        loop {
+            let now = host::now();
+            let action = lock(&self.exporter).poll(flush, now);
+            match action {
+                Action::Send(request) => {
+                    let outcome = self.http.post(request.body, request.timeout).await;
+                    let now = host::now();
+                    lock(&self.exporter).handle_response(request.lease, &outcome, now);
+                }
+                Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
+                Action::Done(report) => {
+                    self.take_care_of_leftovers();
+                    return report;
+                }
+            }
+        }
+    }
+
+    /// What a flush retained, or did not cover, is sent when the interval is over.
+    fn take_care_of_leftovers(&self) {
+        let waiting = lock(&self.exporter).stats().queued;
+        if let Some(commands) = self.commands.upgrade().filter(|_| waiting > 0) {
+            drop(commands.send(Command::SendInAWhile));
+        }
+    }
+}
+
+fn cannot_start(error: &std::io::Error) -> Error {
+    Error::configuration(format!("the sending thread cannot be started: {error}"))
+}
+
+fn lock(exporter: &Mutex<Exporter>) -> MutexGuard<'_, Exporter> {
+    exporter.lock().unwrap_or_else(PoisonError::into_inner)
+}

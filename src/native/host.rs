@@ -1,0 +1,116 @@
+//! What the driver needs of the platform.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::header::RETRY_AFTER;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::retry::Outcome;
+use crate::time::Timestamp;
+
+/// Wall-clock time that a change of the system's clock does not move.
+#[expect(clippy::disallowed_methods, reason = "the one place of the native side that reads a clock")]
+pub(crate) fn now() -> Timestamp {
+    static START: LazyLock<(Timestamp, Instant)> = LazyLock::new(|| {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (Timestamp::default() + since_epoch, Instant::now())
+    });
+    START.0 + START.1.elapsed()
+}
+
+/// Random bytes for ids.
+#[expect(clippy::disallowed_methods, reason = "the one place of the native side that reads entropy")]
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if getrandom::fill(&mut bytes).is_err() {
+        // Tracing must not end a program that runs where the system has no entropy yet: unique ids will do.
+        for (byte, hash) in bytes.iter_mut().zip(std::iter::repeat_with(fallback_random)) {
+            *byte = hash;
+        }
+    }
+    bytes
+}
+
+/// A byte of the standard library's hash keys, which are random per thread and counted up per use.
+fn fallback_random() -> u8 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0_u8) as u8
+}
+
+pub(crate) async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+pub(crate) fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+pub(crate) fn warn(message: &str) {
+    log::warn!("{message}");
+}
+
+/// The connection to one server.
+#[derive(Debug)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+    traces_url: String,
+    public_key: String,
+    secret_key: String,
+}
+
+/// The words of a refusal are kept up to this; a longer answer is not read to its end.
+const LONGEST_MESSAGE: usize = 4096;
+
+impl Http {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        // A redirected POST would arrive as a GET without its body, and be answered 200.
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        let client =
+            client.map_err(|error| Error::configuration(format!("the HTTP client cannot be made: {error}")))?;
+        Ok(Self {
+            client,
+            traces_url: config.traces_url(),
+            public_key: config.public_key().to_owned(),
+            secret_key: config.secret_key().to_owned(),
+        })
+    }
+
+    pub(crate) async fn post(&self, body: Vec<u8>, timeout: Duration) -> Outcome {
+        let request = self
+            .client
+            .post(&self.traces_url)
+            .basic_auth(&self.public_key, Some(&self.secret_key))
+            .header("content-type", "application/x-protobuf")
+            .header("x-langfuse-ingestion-version", "4")
+            .header("x-langfuse-sdk-name", "langfuse-edge")
+            .header("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION"))
+            .header("x-langfuse-public-key", &self.public_key)
+            .timeout(timeout)
+            .body(body);
+        match request.send().await {
+            Ok(response) => {
+                let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                Outcome::Response {
+                    status: response.status().as_u16(),
+                    retry_after: retry_after.map(str::to_owned),
+                    message: read_message(response).await,
+                }
+            }
+            Err(error) => Outcome::Failed { ambiguous: !error.is_connect() && !error.is_builder() },
+        }
+    }
+}
+
+async fn read_message(mut response: reqwest::Response) -> String {
+    let mut message = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        message.extend_from_slice(&chunk);
+        if message.len() >= LONGEST_MESSAGE {
+            break;
+        }
+    }
+    message.truncate(LONGEST_MESSAGE);
+    String::from_utf8_lossy(&message).into_owned()
+}

@@ -1,0 +1,118 @@
+//! What became of the records a flush covered.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a record was given up by this client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The queue was at its bound in bytes or records, and this was the oldest record not in flight.
+    QueueFull,
+}
+
+/// How many records were given up, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct DropReasons {
+    /// See [`DropReason::QueueFull`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub queue_full: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl DropReasons {
+    pub(crate) fn count(&mut self, reason: DropReason) {
+        match reason {
+            DropReason::QueueFull => self.queue_full += 1,
+        }
+    }
+}
+
+/// A record the server refused for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Rejection {
+    /// The observation's id, 16 hex digits.
+    pub id: String,
+    /// The HTTP status of the refusal.
+    pub status: u16,
+    /// The server's words, at most 300 characters of them.
+    pub message: String,
+}
+
+/// What became of every record that was recorded before a flush began.
+///
+/// Each of them is in exactly one of `delivered`, `rejected`, `retained` and `dropped`.
+/// Reports of overlapping flushes may count the same record twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// Everything covered was delivered.
+    pub ok: bool,
+    /// Records the server acknowledged.
+    pub delivered: u64,
+    /// Records the server refused for good.
+    pub rejected: Vec<Rejection>,
+    /// Records still in memory when the deadline came; the next flush sends them.
+    pub retained: u64,
+    /// Records given up by this client.
+    pub dropped: u64,
+    /// `dropped` by reason.
+    pub drop_reasons: DropReasons,
+    /// Records accepted by a durable overflow queue.
+    pub handed_over: u64,
+    /// Requests of this flush that got an answer.
+    pub requests: u64,
+    /// Requests this flush started.
+    pub attempts: u64,
+    /// Attempts that ended without an answer after the body may have arrived. Their records were sent again,
+    /// or will be, with the same ids and start times.
+    pub ambiguous: u64,
+    /// Body bytes sent, before compression.
+    pub bytes: u64,
+    /// Milliseconds from the call to the report.
+    pub duration_ms: u64,
+}
+
+impl FlushReport {
+    /// The report of a flush that had nothing to do.
+    #[must_use]
+    pub fn nothing_to_do() -> Self {
+        Self { ok: true, ..Self::default() }
+    }
+
+    pub(crate) fn finish(&mut self, retained: u64, duration: Duration) {
+        self.retained = retained;
+        self.ok = retained == 0 && self.dropped == 0 && self.rejected.is_empty();
+        self.duration_ms = duration.as_secs() * 1000 + u64::from(duration.subsec_millis());
+    }
+}
+
+/// Totals since the client was made. Unlike flush reports they never count a record twice:
+/// `recorded = delivered + rejected + dropped + queued + leased`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Records that entered the queue.
+    pub recorded: u64,
+    /// Records the server acknowledged.
+    pub delivered: u64,
+    /// Records the server refused for good.
+    pub rejected: u64,
+    /// Records given up by this client.
+    pub dropped: u64,
+    /// Records waiting now.
+    pub queued: u64,
+    /// Records in flight now.
+    pub leased: u64,
+    /// Bytes of the records waiting or in flight now.
+    pub bytes: u64,
+}

@@ -1,0 +1,90 @@
+//! What to do after an attempt, as values: nothing here waits.
+
+use std::time::Duration;
+
+/// What became of one attempt to send a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answered.
+    Response {
+        /// The HTTP status. A redirect the host does not let us see counts as 0.
+        status: u16,
+        /// The `Retry-After` header, as it came.
+        retry_after: Option<String>,
+        /// The answer's body, or its beginning, kept for the words of a refusal.
+        message: String,
+    },
+    /// There was no answer.
+    Failed {
+        /// The body may have reached the server before the failure.
+        ambiguous: bool,
+    },
+}
+
+/// How a batch goes on after an [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The server has the batch.
+    Delivered,
+    /// Send it again; not before `after` when the server named a time.
+    Retry {
+        /// How long the server asks to be left alone.
+        after: Option<Duration>,
+    },
+    /// The request is too large for this server or a proxy before it (413).
+    TooLarge,
+    /// No request to this server can succeed until its configuration or ours changes
+    /// (redirects, 401, 403, 404, 405): keep the batch and leave the server alone for a while.
+    Misconfigured,
+    /// The server refuses something in the batch for good.
+    Refused,
+}
+
+/// Classifies an outcome (Langfuse answers 400 when one span of a request is malformed, and refuses all of it).
+#[must_use]
+pub fn classify(outcome: &Outcome) -> Decision {
+    let Outcome::Response { status, retry_after, .. } = outcome else {
+        return Decision::Retry { after: None };
+    };
+    match status {
+        200..=299 => Decision::Delivered,
+        408 | 425 | 429 | 500..=599 => {
+            Decision::Retry { after: retry_after.as_deref().and_then(parse_retry_after) }
+        }
+        413 => Decision::TooLarge,
+        0 | 300..=399 | 401 | 403 | 404 | 405 => Decision::Misconfigured,
+        _ => Decision::Refused,
+    }
+}
+
+/// The longest a server's `Retry-After` is obeyed, so that a wrong header cannot stop delivery for good.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// Reads the seconds form of `Retry-After` (RFC 9110 §10.2.3), which is the one Langfuse sends.
+#[must_use]
+pub fn parse_retry_after(value: &str) -> Option<Duration> {
+    let value = value.trim();
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Only overflow can fail here, and a number that large means "a long time".
+    let seconds = value.parse().unwrap_or(u64::MAX);
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+}
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// Even the luckiest draw leaves a struggling server this long.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Exponential back-off with full jitter: a point between nothing and `500 ms · 2^(failures - 1)`, at most 10 s.
+///
+/// `jitter` picks the point, 0 being the earliest and `u32::MAX` the latest.
+#[must_use]
+pub fn backoff(failures: u32, jitter: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    let ceiling = (FIRST_BACKOFF * (1 << doublings)).min(LONGEST_BACKOFF);
+    // In millionths of a second and 65536ths of the ceiling, which stays within 64 bits.
+    let micros = ceiling.as_secs() * 1_000_000 + u64::from(ceiling.subsec_micros());
+    Duration::from_micros((micros * u64::from(jitter >> 16)) >> 16).max(SHORTEST_BACKOFF)
+}

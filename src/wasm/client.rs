@@ -1,0 +1,172 @@
+//! The JavaScript classes. They convert and delegate; the client they wrap is the one of Rust programs.
+
+use wasm_bindgen::prelude::*;
+
+use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsStartOptions};
+use super::host::{self, Promise};
+use super::DEFAULT_FLUSH_BUDGET;
+use crate::client::{self, ObservationBuilder};
+use crate::config::Options;
+use crate::observation::{Attributes, Level};
+use crate::report::FlushReport;
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = include_str!("types.ts");
+
+#[wasm_bindgen]
+extern "C" {
+    /// A promise of a flush report.
+    #[wasm_bindgen(typescript_type = "Promise<FlushReport>")]
+    pub type PromiseOfFlushReport;
+}
+
+/// A Langfuse client.
+///
+/// Recording is synchronous and never throws. Nothing is sent until `flush()` is called.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Langfuse {
+    inner: client::Langfuse,
+}
+
+#[wasm_bindgen]
+impl Langfuse {
+    /// A client with these options; what is absent comes from `process.env`, where the host has it.
+    /// Without keys it is disabled: one warning, and every call is a no-op.
+    ///
+    /// @throws Error that names the option, when one has a value that cannot be used.
+    #[wasm_bindgen(constructor)]
+    pub fn new(options: Option<JsLangfuseOptions>) -> Result<Self, JsError> {
+        let options = options.map_or(Ok(Options::default()), |options| convert::langfuse_options(&options));
+        Self::open(options.and_then(|options| options.or_env(&host::env)))
+    }
+
+    /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
+    /// Without `env`, as `new Langfuse()`.
+    ///
+    /// @throws Error that names the variable, when one has a value that cannot be used.
+    #[wasm_bindgen(js_name = fromEnv)]
+    pub fn from_env(
+        #[wasm_bindgen(unchecked_optional_param_type = "Record<string, unknown> | object")] env: JsValue,
+    ) -> Result<Self, JsError> {
+        let lookup = |name: &str| match env.is_object() {
+            true => host::property(&env, name)?.as_string(),
+            false => host::env(name),
+        };
+        Self::open(Options::default().or_env(&lookup))
+    }
+
+    fn open(options: Result<Options, crate::Error>) -> Result<Self, JsError> {
+        let inner = options.and_then(client::Langfuse::new).map_err(|error| convert::error(&error))?;
+        Ok(Self { inner })
+    }
+
+    /// Whether anything is recorded.
+    #[wasm_bindgen(getter)]
+    pub fn enabled(&self) -> bool {
+        self.inner.is_enabled()
+    }
+
+    /// Starts an observation: the root of a new trace, or a child of `options.parentSpanContext`.
+    #[wasm_bindgen(js_name = startObservation)]
+    pub fn start_observation(
+        &self,
+        name: String,
+        attributes: Option<JsAttributes>,
+        options: Option<JsStartOptions>,
+    ) -> Observation {
+        start(self.inner.observe(name), attributes.as_ref(), options.as_ref())
+    }
+
+    /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
+    /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
+    pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
+        let budget = options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
+        let promise = match self.inner.driver() {
+            Some(driver) => driver.start_flush(budget),
+            None => Promise::resolve(&convert::report(&FlushReport::nothing_to_do())),
+        };
+        JsValue::from(promise).unchecked_into()
+    }
+}
+
+/// An observation. It is recorded when it ends, complete, once.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Observation {
+    inner: client::Observation,
+    kind: &'static str,
+}
+
+#[wasm_bindgen]
+impl Observation {
+    /// Its id, 16 hex digits.
+    #[wasm_bindgen(getter)]
+    pub fn id(&self) -> String {
+        self.inner.id().to_hex()
+    }
+
+    /// Its trace's id, 32 hex digits.
+    #[wasm_bindgen(getter, js_name = traceId)]
+    pub fn trace_id(&self) -> String {
+        self.inner.trace_id().to_hex()
+    }
+
+    /// What it stands for, such as `generation`.
+    #[wasm_bindgen(getter, js_name = type, unchecked_return_type = "ObservationType")]
+    pub fn kind(&self) -> String {
+        self.kind.to_owned()
+    }
+
+    /// Takes over everything that `attributes` says. After the end it does nothing.
+    pub fn update(&self, attributes: &JsAttributes) {
+        if self.inner.is_open() {
+            self.inner.attributes(convert::attributes(attributes));
+        }
+    }
+
+    /// Ends it, now or at `endTime`. Ending again does nothing.
+    pub fn end(&self, #[wasm_bindgen(js_name = endTime, unchecked_optional_param_type = "Date | number")] end: JsValue) {
+        match convert::time(&end) {
+            Some(end) => self.inner.end_at(end),
+            None => self.inner.end(),
+        }
+    }
+
+    /// Starts a child.
+    #[wasm_bindgen(js_name = startObservation)]
+    pub fn start_observation(
+        &self,
+        name: String,
+        attributes: Option<JsAttributes>,
+        options: Option<JsStartOptions>,
+    ) -> Self {
+        start(self.inner.observe(name), attributes.as_ref(), options.as_ref())
+    }
+}
+
+impl Drop for Observation {
+    /// Only the garbage collector comes here with an open observation: nobody can end it any more.
+    fn drop(&mut self) {
+        if self.inner.is_open() {
+            self.inner.level(Level::Warning).status_message("never ended");
+        }
+    }
+}
+
+fn start(
+    builder: ObservationBuilder,
+    attributes: Option<&JsAttributes>,
+    options: Option<&JsStartOptions>,
+) -> Observation {
+    let convert::StartOptions { kind, start, parent } = options.map(convert::start_options).unwrap_or_default();
+    let mut builder =
+        builder.kind(kind).attributes(attributes.map_or_else(Attributes::default, convert::attributes));
+    if let Some(start) = start {
+        builder = builder.start_time(start);
+    }
+    if let Some(parent) = parent {
+        builder = builder.parent(parent);
+    }
+    Observation { inner: builder.start(), kind: kind.as_str() }
+}

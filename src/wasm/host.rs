@@ -1,0 +1,173 @@
+//! What the driver needs of the platform, and nothing it does not have everywhere: `window` and `self` are absent
+//! from this file because Workers have neither.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use gloo_timers::callback::Timeout;
+use js_sys::{Array, Function, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
+
+use crate::config::Config;
+use crate::time::Timestamp;
+
+#[wasm_bindgen]
+extern "C" {
+    /// A promise, with the one way of chaining the driver uses.
+    #[wasm_bindgen(js_name = Promise, typescript_type = "Promise<any>")]
+    #[derive(Clone)]
+    pub(crate) type Promise;
+    #[wasm_bindgen(constructor, js_class = "Promise")]
+    fn new(executor: &mut dyn FnMut(Function)) -> Promise;
+    #[wasm_bindgen(method)]
+    pub(crate) fn then(this: &Promise, fulfilled: &Function, rejected: &Function) -> Promise;
+    #[wasm_bindgen(static_method_of = Promise)]
+    fn race(promises: &Array) -> Promise;
+    #[wasm_bindgen(static_method_of = Promise)]
+    pub(crate) fn resolve(value: &JsValue) -> Promise;
+
+    /// A function that takes a client, a flush or lease, an extra value, and what a promise was settled with.
+    #[wasm_bindgen(js_name = Function)]
+    pub(crate) type Callback;
+    #[wasm_bindgen(method)]
+    pub(crate) fn bind(this: &Callback, context: &JsValue, client: u32, id: f64, extra: &JsValue) -> Function;
+
+    #[wasm_bindgen(catch, js_name = fetch)]
+    fn global_fetch(url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
+    fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = btoa)]
+    fn base64(text: &str) -> String;
+}
+
+/// Wall-clock time. On Workers it stands still between two I/O events.
+#[expect(clippy::disallowed_methods, reason = "the one place of the wasm side that reads a clock")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(js_sys::Date::now() as u64)
+}
+
+/// Random bytes for ids, from a block that one call into the host fills for many.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    const BLOCK: usize = 512;
+    thread_local! {
+        static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    if POOL.with_borrow(|pool| pool.len() < N) {
+        let mut block = vec![0; BLOCK];
+        if get_random_values(&mut block).is_err() {
+            fill_weakly(&mut block);
+        }
+        POOL.set(block);
+    }
+    POOL.with_borrow_mut(|pool| {
+        let mut bytes = [0; N];
+        for byte in &mut bytes {
+            *byte = pool.pop().unwrap_or_default();
+        }
+        bytes
+    })
+}
+
+/// Workers refuse their entropy outside a request; an id made there needs only to be unlikely to come twice.
+#[expect(clippy::disallowed_methods, reason = "the one place of the wasm side that reads entropy")]
+fn fill_weakly(bytes: &mut [u8]) {
+    for byte in bytes {
+        *byte = (js_sys::Math::random() * 256.0) as u8;
+    }
+}
+
+/// A promise that is fulfilled after `duration`, unless the timer is dropped before.
+pub(crate) fn after(duration: Duration) -> (Promise, Timeout) {
+    let mut timer = None;
+    let promise = Promise::new(&mut |resolve: Function| {
+        // Rounded up, so that what is due then is due.
+        let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
+        let fulfil = move || drop(resolve.call0(&JsValue::UNDEFINED));
+        timer = Some(Timeout::new(millis, fulfil));
+    });
+    let timer = timer.unwrap_or_else(|| Timeout::new(0, || ()));
+    (promise, timer)
+}
+
+/// The first of two promises to be settled.
+pub(crate) fn first_of(one: &Promise, other: &Promise) -> Promise {
+    Promise::race(&Array::of2(one, other))
+}
+
+/// The value of an environment variable, where the host has `process.env`.
+pub(crate) fn env(name: &str) -> Option<String> {
+    let process = property(&js_sys::global(), "process")?;
+    property(&property(&process, "env")?, name)?.as_string()
+}
+
+/// A property that is neither absent nor null.
+pub(crate) fn property(object: &JsValue, name: &str) -> Option<JsValue> {
+    let value = Reflect::get(object, &JsValue::from_str(name)).ok()?;
+    (!value.is_undefined() && !value.is_null()).then_some(value)
+}
+
+pub(crate) fn warn(message: &str) {
+    web_sys::console::warn_1(&JsValue::from_str(message));
+}
+
+/// Where requests go, as plain text: nothing of one request is kept for another.
+#[derive(Debug)]
+pub(crate) struct Target {
+    traces_url: String,
+    public_key: String,
+    secret_key: String,
+}
+
+/// A request on its way.
+pub(crate) struct Sent {
+    /// The `Response`, or a rejection.
+    pub(crate) response: Promise,
+    /// Ends the request.
+    pub(crate) abort: AbortController,
+}
+
+impl Target {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            traces_url: config.traces_url(),
+            public_key: config.public_key().to_owned(),
+            secret_key: config.secret_key().to_owned(),
+        }
+    }
+
+    pub(crate) fn post(&self, body: &[u8]) -> Result<Sent, JsValue> {
+        let headers = Headers::new()?;
+        let authorization = format!("Basic {}", base64(&format!("{}:{}", self.public_key, self.secret_key)));
+        for (name, value) in [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/x-protobuf"),
+            ("x-langfuse-ingestion-version", "4"),
+            ("x-langfuse-sdk-name", "langfuse-edge"),
+            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
+            ("x-langfuse-public-key", self.public_key.as_str()),
+        ] {
+            headers.set(name, value)?;
+        }
+        let abort = AbortController::new()?;
+        let init = RequestInit::new();
+        init.set_method("POST");
+        init.set_headers(&headers);
+        // A copy outside wasm memory: a view would change under the request when the memory grows.
+        init.set_body(&Uint8Array::from(body));
+        // A redirected POST would arrive as a GET without its body, and be answered 200.
+        init.set_redirect(RequestRedirect::Manual);
+        init.set_signal(Some(&abort.signal()));
+        Ok(Sent { response: global_fetch(&self.traces_url, &init)?, abort })
+    }
+}
+
+/// Status and `Retry-After` of a response.
+pub(crate) fn response_head(response: &Response) -> (u16, Option<String>) {
+    (response.status(), response.headers().get("retry-after").ok().flatten())
+}
+
+/// The response's text. Reading it is also what frees the connection.
+pub(crate) fn response_text(response: &Response) -> Option<Promise> {
+    response.text().ok().map(JsCast::unchecked_into)
+}
