@@ -39,7 +39,8 @@ impl Options {
     /// # Errors
     /// [`Error::is_configuration`], naming the variable, when a value cannot be read.
     pub fn or_env(self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let var = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let var =
+            |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let seconds = |name: &'static str| {
             var(name).map(|value| parse_seconds(&value).ok_or_else(|| not_seconds(name))).transpose()
         };
@@ -86,7 +87,8 @@ impl Options {
             return Ok(Setup::Disabled { missing: None });
         }
         let key = |key: Option<String>| key.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty());
-        let (Some(public_key), Some(secret_key)) = (key(self.public_key.clone()), key(self.secret_key.clone()))
+        let (Some(public_key), Some(secret_key)) =
+            (key(self.public_key.clone()), key(self.secret_key.clone()))
         else {
             let missing = match key(self.public_key) {
                 None => "publicKey (LANGFUSE_PUBLIC_KEY)",
@@ -112,7 +114,10 @@ impl Options {
             release: self.release,
             timeout: within_a_day("timeout", self.timeout.unwrap_or(DEFAULT_TIMEOUT))?,
             flush_at: self.flush_at.unwrap_or(DEFAULT_FLUSH_AT).max(1),
-            flush_interval: within_a_day("flushInterval", self.flush_interval.unwrap_or(DEFAULT_FLUSH_INTERVAL))?,
+            flush_interval: within_a_day(
+                "flushInterval",
+                self.flush_interval.unwrap_or(DEFAULT_FLUSH_INTERVAL),
+            )?,
         })))
     }
 }
@@ -196,7 +201,10 @@ fn parse_base_url(url: &str) -> Result<String, Error> {
     let url = url.trim();
     let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or("");
     let authority = authority.split('/').next().unwrap_or("");
-    if authority.is_empty() || url.contains(['?', '#', '@']) || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if authority.is_empty()
+        || url.contains(['?', '#', '@'])
+        || !url.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         return Err(Error::configuration(
             "baseUrl (LANGFUSE_BASE_URL) must be an http or https URL without user name, query or fragment, such as https://cloud.langfuse.com",
         ));
@@ -226,7 +234,11 @@ fn parse_seconds(value: &str) -> Option<Duration> {
     if !all_digits(whole) || !all_digits(fraction) {
         return None;
     }
-    let millis = fraction.bytes().chain(*b"000").take(3).fold(0, |millis, digit| millis * 10 + u64::from(digit - b'0'));
+    let millis = fraction
+        .bytes()
+        .chain(*b"000")
+        .take(3)
+        .fold(0, |millis, digit| millis * 10 + u64::from(digit - b'0'));
     Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_millis(millis))
 }
 

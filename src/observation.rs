@@ -81,8 +81,12 @@ pub enum Level {
 }
 
 impl Level {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Debug, "DEBUG"), (Self::Default, "DEFAULT"), (Self::Warning, "WARNING"), (Self::Error, "ERROR")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Debug, "DEBUG"),
+        (Self::Default, "DEFAULT"),
+        (Self::Warning, "WARNING"),
+        (Self::Error, "ERROR"),
+    ];
 
     /// The name Langfuse knows.
     #[must_use]

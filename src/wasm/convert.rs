@@ -162,7 +162,10 @@ fn prompt(value: &JsValue) -> Option<Prompt> {
     let version = host::property(value, "version")?;
     let version = match version.as_string() {
         Some(digits) => digits.parse().ok()?,
-        None => version.as_f64().filter(|version| version.fract() == 0.0 && (0.0..=65535.0).contains(version))? as u16,
+        None => {
+            version.as_f64().filter(|version| version.fract() == 0.0 && (0.0..=65535.0).contains(version))?
+                as u16
+        }
     };
     Some(Prompt { name: host::property(value, "name")?.as_string()?, version })
 }
@@ -191,7 +194,9 @@ pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
     let kind = host::property(js, "asType").and_then(|kind| kind.as_string());
     let parent = host::property(js, "parentSpanContext");
     StartOptions {
-        kind: kind.map_or(Ok(ObservationKind::Span), |kind| ObservationKind::parse(&kind)).unwrap_or_else(warn),
+        kind: kind
+            .map_or(Ok(ObservationKind::Span), |kind| ObservationKind::parse(&kind))
+            .unwrap_or_else(warn),
         start: host::property(js, "startTime").and_then(|start| time(&start)),
         parent: parent.and_then(|parent| span_context(&parent).map_err(warn::<()>).ok()),
     }

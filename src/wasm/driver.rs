@@ -73,7 +73,10 @@ fn bound(callback: &'static LocalKey<Callback>, client: u32, id: f64, extra: &Js
 }
 
 impl Driver {
-    #[expect(clippy::unnecessary_wraps, reason = "the native driver, which has the same face, can fail to start")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the native driver, which has the same face, can fail to start"
+    )]
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
         let settings = Settings { attempt_timeout: config.timeout, ..Settings::default() };
         let this = Client {

@@ -51,7 +51,8 @@ pub fn encode(
     release: Option<&str>,
 ) -> Record {
     observation.attributes.cut_fields(FIELD_BYTES);
-    let ObservationData { context, parent, is_local_root, kind, name, start, attributes, trace } = &observation;
+    let ObservationData { context, parent, is_local_root, kind, name, start, attributes, trace } =
+        &observation;
     let payload = [
         ("langfuse.observation.input", attributes.input.as_ref()),
         ("langfuse.observation.output", attributes.output.as_ref()),
@@ -143,9 +144,16 @@ pub(crate) struct Preamble {
 impl Preamble {
     pub(crate) fn new() -> Self {
         let mut attributes = Vec::new();
-        key_value(&mut attributes, field::RESOURCE_ATTRIBUTES, "service.name", "", string_len(SERVICE_NAME), |out| {
-            bytes(out, field::ANY_VALUE_STRING, SERVICE_NAME.as_bytes());
-        });
+        key_value(
+            &mut attributes,
+            field::RESOURCE_ATTRIBUTES,
+            "service.name",
+            "",
+            string_len(SERVICE_NAME),
+            |out| {
+                bytes(out, field::ANY_VALUE_STRING, SERVICE_NAME.as_bytes());
+            },
+        );
         let mut resource = Vec::new();
         bytes(&mut resource, field::RESOURCE_SPANS_RESOURCE, &attributes);
 

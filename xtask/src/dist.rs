@@ -93,6 +93,10 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
 fn optimize(project: &Project, wasm: &Path) -> Result<()> {
     let wasm_opt = project.npm_bin("wasm-opt");
     let flags = &project.wasm_opt;
+    ensure!(
+        !flags.is_empty(),
+        "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
+    );
     Ok(cmd!(project.sh, "{wasm_opt} {flags...} {wasm} -o {wasm}").quiet().run()?)
 }
 

@@ -32,14 +32,17 @@ impl Project {
             .and_then(|packages| packages.iter().find(|package| package["name"] == "langfuse-edge"))
             .context("cargo metadata does not list the package langfuse-edge")?;
         let version = package["version"].as_str().context("the package has no version")?;
-        let wasm_opt = package["metadata"]["wasm-pack"]["profile"]["release"]["wasm-opt"]
-            .as_array()
-            .context("Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt")?;
+        let wasm_opt = package["metadata"]["wasm-pack"]["profile"]["release"]["wasm-opt"].as_array();
         Ok(Self {
             root: root.to_owned(),
             target: target.into(),
             version: version.to_owned(),
-            wasm_opt: wasm_opt.iter().filter_map(|flag| flag.as_str()).map(str::to_owned).collect(),
+            wasm_opt: wasm_opt
+                .into_iter()
+                .flatten()
+                .filter_map(|flag| flag.as_str())
+                .map(str::to_owned)
+                .collect(),
             sh,
         })
     }
