@@ -250,7 +250,9 @@ fn parse_seconds(value: &str) -> Option<Duration> {
     for byte in value.bytes() {
         match (byte, unit) {
             (b'.', 1000) => unit = 100,
-            (b'0'..=b'9', 1000) => millis = millis.checked_mul(10)?.checked_add(u64::from(byte - b'0') * 1000)?,
+            (b'0'..=b'9', 1000) => {
+                millis = millis.checked_mul(10)?.checked_add(u64::from(byte - b'0') * 1000)?
+            }
             (b'0'..=b'9', _) => {
                 millis += u64::from(byte - b'0') * unit;
                 unit /= 10;

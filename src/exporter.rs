@@ -327,7 +327,8 @@ impl Exporter {
             Decision::Retry { after } => {
                 let failures = self.pause.failures + 1;
                 let wait = after.unwrap_or_else(|| retry::backoff(failures, jitter(&lease.batch, failures)));
-                self.pause = Pause { until: self.pause.until.max(now + wait), failures, misconfigured: false };
+                self.pause =
+                    Pause { until: self.pause.until.max(now + wait), failures, misconfigured: false };
                 self.queue.restore(lease.batch);
             }
             Decision::Misconfigured => {

@@ -26,8 +26,8 @@ use native as platform;
 #[cfg(target_arch = "wasm32")]
 use wasm as platform;
 
-mod context;
 mod client;
+mod context;
 mod observability;
 mod workflow;
 

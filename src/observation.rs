@@ -81,8 +81,12 @@ pub enum Level {
 }
 
 impl Level {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Debug, "DEBUG"), (Self::Default, "DEFAULT"), (Self::Warning, "WARNING"), (Self::Error, "ERROR")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Debug, "DEBUG"),
+        (Self::Default, "DEFAULT"),
+        (Self::Warning, "WARNING"),
+        (Self::Error, "ERROR"),
+    ];
 
     /// The name Langfuse knows.
     #[must_use]
@@ -261,7 +265,8 @@ impl Attributes {
 
     /// Cuts the values that can be large; ids, model, usage and cost stay whole.
     pub(crate) fn cut(&mut self, limit: usize) {
-        let payload = self.fields.0.iter_mut().filter(|(field, _)| matches!(field, Field::Input | Field::Output));
+        let payload =
+            self.fields.0.iter_mut().filter(|(field, _)| matches!(field, Field::Input | Field::Output));
         for (_, text) in payload {
             text.cut(limit);
         }

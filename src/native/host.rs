@@ -67,8 +67,8 @@ impl Http {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         // A redirected POST would arrive as a GET without its body, and be answered 200.
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
-        let client =
-            client.map_err(|error| Error::configuration(format!("the HTTP client cannot be made: {error}")))?;
+        let client = client
+            .map_err(|error| Error::configuration(format!("the HTTP client cannot be made: {error}")))?;
         Ok(Self {
             client,
             traces_url: config.traces_url(),

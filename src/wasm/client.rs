@@ -2,9 +2,9 @@
 
 use wasm_bindgen::prelude::*;
 
+use super::DEFAULT_FLUSH_BUDGET;
 use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsStartOptions};
 use super::host::{self, Promise};
-use super::DEFAULT_FLUSH_BUDGET;
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
 use crate::observation::{Attributes, Level};
@@ -80,7 +80,8 @@ impl Langfuse {
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
     pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        let budget = options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
+        let budget =
+            options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
         let promise = match self.inner.driver() {
             Some(driver) => driver.start_flush(budget),
             None => Promise::resolve(&convert::report(&FlushReport::nothing_to_do())),
@@ -125,7 +126,10 @@ impl Observation {
     }
 
     /// Ends it, now or at `endTime`. Ending again does nothing.
-    pub fn end(&self, #[wasm_bindgen(js_name = endTime, unchecked_optional_param_type = "Date | number")] end: JsValue) {
+    pub fn end(
+        &self,
+        #[wasm_bindgen(js_name = endTime, unchecked_optional_param_type = "Date | number")] end: JsValue,
+    ) {
         match convert::time(&end) {
             Some(end) => self.inner.end_at(end),
             None => self.inner.end(),
@@ -158,7 +162,8 @@ fn start(
     attributes: Option<&JsAttributes>,
     options: Option<&JsStartOptions>,
 ) -> Observation {
-    let convert::StartOptions { kind, start, parent } = options.map(convert::start_options).unwrap_or_default();
+    let convert::StartOptions { kind, start, parent } =
+        options.map(convert::start_options).unwrap_or_default();
     let mut builder =
         builder.kind(kind).attributes(attributes.map_or_else(Attributes::default, convert::attributes));
     if let Some(start) = start {

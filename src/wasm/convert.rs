@@ -206,7 +206,9 @@ pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
     let kind = named(js, "asType").and_then(|kind| kind.as_string());
     let parent = named(js, "parentSpanContext");
     StartOptions {
-        kind: kind.map_or(Ok(ObservationKind::Span), |kind| ObservationKind::parse(&kind)).unwrap_or_else(warn),
+        kind: kind
+            .map_or(Ok(ObservationKind::Span), |kind| ObservationKind::parse(&kind))
+            .unwrap_or_else(warn),
         start: named(js, "startTime").and_then(|start| time(&start)),
         parent: parent.and_then(|parent| span_context(&parent).map_err(warn::<()>).ok()),
     }

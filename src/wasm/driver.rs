@@ -87,12 +87,20 @@ fn with_client(client: u32, turn: impl FnOnce(&Client) -> JsValue) -> JsValue {
 
 fn bound(callback: fn(&Callbacks) -> &Callback, client: u32, id: f64, extra: &JsValue) -> Function {
     CALLBACKS.with(|callbacks| {
-        callback(callbacks).as_ref().unchecked_ref::<host::Callback>().bind(&JsValue::UNDEFINED, client, id, extra)
+        callback(callbacks).as_ref().unchecked_ref::<host::Callback>().bind(
+            &JsValue::UNDEFINED,
+            client,
+            id,
+            extra,
+        )
     })
 }
 
 impl Driver {
-    #[expect(clippy::unnecessary_wraps, reason = "the native driver, which has the same face, can fail to start")]
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the native driver, which has the same face, can fail to start"
+    )]
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
         let settings = Settings { attempt_timeout: config.timeout, ..Settings::default() };
         let this = Client {
@@ -199,7 +207,8 @@ impl Client {
         let abort: JsValue = abort.into();
         let too_late = bound(|callbacks| &callbacks.take_failure, client, lease, &abort);
         let failed = bound(|callbacks| &callbacks.take_failure, client, lease, &JsValue::UNDEFINED);
-        let answered = response.then(&bound(|callbacks| &callbacks.read_answer, client, lease, &JsValue::UNDEFINED), &failed);
+        let answered = response
+            .then(&bound(|callbacks| &callbacks.read_answer, client, lease, &JsValue::UNDEFINED), &failed);
         host::first_of(&answered, &elapsed.then(&too_late, &too_late))
     }
 

@@ -31,7 +31,8 @@ extern "C" {
     #[wasm_bindgen(js_name = Function)]
     pub(crate) type Callback;
     #[wasm_bindgen(method)]
-    pub(crate) fn bind(this: &Callback, context: &JsValue, client: u32, id: f64, extra: &JsValue) -> Function;
+    pub(crate) fn bind(this: &Callback, context: &JsValue, client: u32, id: f64, extra: &JsValue)
+    -> Function;
 
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(url: &str, init: &RequestInit) -> Result<Promise, JsValue>;

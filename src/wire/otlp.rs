@@ -51,9 +51,11 @@ pub fn encode(
     release: Option<&str>,
 ) -> Record {
     observation.attributes.cut(FIELD_BYTES);
-    let ObservationData { context, parent, is_local_root, kind, name, start, attributes, trace } = &observation;
+    let ObservationData { context, parent, is_local_root, kind, name, start, attributes, trace } =
+        &observation;
     let payload = [Field::Input, Field::Output].map(|field| (field, attributes.fields.get(field)));
-    let payload_len: usize = payload.iter().filter_map(|(_, text)| text.map(|text| text.as_bytes().len())).sum();
+    let payload_len: usize =
+        payload.iter().filter_map(|(_, text)| text.map(|text| text.as_bytes().len())).sum();
 
     let mut out = Vec::with_capacity(512 + payload_len);
     bytes(&mut out, field::SPAN_TRACE_ID, context.trace_id.as_bytes());
@@ -89,9 +91,10 @@ pub fn encode(
         }
     }
     strings_attribute(&mut out, "langfuse.trace.tags", &trace.tags);
-    for (prefix, metadata) in
-        [("langfuse.trace.metadata.", &trace.metadata), ("langfuse.observation.metadata.", &attributes.metadata)]
-    {
+    for (prefix, metadata) in [
+        ("langfuse.trace.metadata.", &trace.metadata),
+        ("langfuse.observation.metadata.", &attributes.metadata),
+    ] {
         for (name, value) in metadata.iter() {
             string_attribute(&mut out, prefix, name, value.as_bytes());
         }
@@ -149,9 +152,16 @@ pub(crate) struct Preamble {
 impl Preamble {
     pub(crate) fn new() -> Self {
         let mut attributes = Vec::new();
-        key_value(&mut attributes, field::RESOURCE_ATTRIBUTES, "service.name", "", string_len(SERVICE_NAME), |out| {
-            bytes(out, field::ANY_VALUE_STRING, SERVICE_NAME.as_bytes());
-        });
+        key_value(
+            &mut attributes,
+            field::RESOURCE_ATTRIBUTES,
+            "service.name",
+            "",
+            string_len(SERVICE_NAME),
+            |out| {
+                bytes(out, field::ANY_VALUE_STRING, SERVICE_NAME.as_bytes());
+            },
+        );
         let mut resource = Vec::new();
         bytes(&mut resource, field::RESOURCE_SPANS_RESOURCE, &attributes);
 

@@ -1,1 +1,82 @@
-fn main() {}
+//! The only build logic of the project: `cargo xtask <command>`.
+
+mod demo;
+mod dist;
+mod project;
+mod setup;
+mod test;
+mod wasm_std;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::project::Project;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  setup          install what building needs, once: wasm32 std, wasm-bindgen, wasm-pack, npm packages
+  dist           build the npm package into pkg/ and print its sizes
+  demo [--keep]  run the email Worker against a local receiver and show its traces;
+                 --keep leaves the receiver running afterwards
+  test           everything that CI checks
+
+Needs Rust and Node.js 20 or later; every command runs `setup` first.";
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            progress("xtask", format_args!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<ExitCode> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if matches!(args[..], [] | ["help" | "--help" | "-h"]) {
+        print_line(format_args!("{HELP}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let project = Project::open()?;
+    match args[..] {
+        ["setup"] => {
+            setup::run(&project)?;
+            progress("setup", "everything is in place");
+            Ok(ExitCode::SUCCESS)
+        }
+        ["dist"] => dist::run(&project, &setup::run(&project)?).map(|()| ExitCode::SUCCESS),
+        ["demo"] => demo::run(&project, &setup::run(&project)?, false),
+        ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
+        ["test"] => test::run(&project, &setup::run(&project)?),
+        _ => bail!("`{}` is not a command\n\n{HELP}", args.join(" ")),
+    }
+}
+
+/// One line of progress, prefixed with the command it belongs to.
+fn progress(command: &str, line: impl std::fmt::Display) {
+    print_line(format_args!("{command}: {line}"));
+}
+
+/// Nobody reading on is no reason to stop.
+fn print_line(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Runs `work` and prints how long it took.
+fn timed<T>(command: &str, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    progress(command, format_args!("{what}…"));
+    let start = now();
+    let value = work().with_context(|| what.to_owned())?;
+    progress(command, format_args!("{what}: {:.1} s", start.elapsed().as_secs_f64()));
+    Ok(value)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a build tool measures its steps")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,209 @@
+//! `cargo xtask dist`: the npm package, in `pkg/`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use xshell::{Shell, cmd};
+
+use crate::project::Project;
+use crate::setup::Tools;
+use crate::{progress, timed};
+
+/// gzip -9 of the JavaScript and the wasm of a Worker that makes one trace, in bytes.
+const MINIMAL_WORKER_BUDGET: usize = 40_000;
+
+/// As wasm-bindgen writes it for hosts with source phase imports, which few have.
+const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\"";
+/// As package.json resolves it, for each host in its own way.
+const WASM_IMPORT: &str = "import wasmModule from \"#wasm\"";
+
+const MINIMAL_WORKER: &str = r#"
+import { Langfuse } from "langfuse-edge";
+
+export default {
+  async fetch(request, env, ctx) {
+    const langfuse = new Langfuse({ publicKey: env.LANGFUSE_PUBLIC_KEY, secretKey: env.LANGFUSE_SECRET_KEY });
+    langfuse.startObservation("request").end();
+    ctx.waitUntil(langfuse.flush());
+    return new Response("ok");
+  },
+};
+"#;
+
+pub(crate) fn run(project: &Project, tools: &Tools) -> Result<()> {
+    let sh = &project.sh;
+    let pkg = project.root.join("pkg");
+    let dist = pkg.join("dist");
+    let wasm = timed("dist", "compiling the core to wasm", || compile(project, tools))?;
+    sh.remove_path(&pkg)?;
+    timed("dist", "generating the JavaScript glue", || generate_glue(sh, tools, &wasm, &dist))?;
+    timed("dist", "optimizing the wasm", || optimize(project, &dist.join("core_bg.wasm")))?;
+    timed("dist", "compiling the TypeScript layer", || typescript(project, &dist))?;
+    timed("dist", "writing the package", || package(project, &pkg))?;
+    timed("dist", "checking the package", || {
+        let publint = project.npm_bin("publint");
+        Ok(cmd!(sh, "{publint} {pkg} --strict").quiet().run()?)
+    })?;
+    link(project)?;
+    sizes(project, &dist)
+}
+
+/// What somebody gets who runs `wasm-pack build` in this repository by hand.
+pub(crate) fn bare_package(project: &Project, tools: &Tools) -> Result<()> {
+    let npm_bin = project.root.join("node_modules/.bin");
+    tools
+        .wasm
+        .program(&project.sh, &tools.wasm_pack.join("wasm-pack"), &[tools.wasm_bindgen.clone(), npm_bin])?
+        .args(["build", "--mode", "no-install", "--target", "nodejs", "--release", "--out-dir"])
+        .arg(bare_package_dir(project))
+        .run()?;
+    Ok(())
+}
+
+pub(crate) fn bare_package_dir(project: &Project) -> PathBuf {
+    project.target.join("bare-package")
+}
+
+fn compile(project: &Project, tools: &Tools) -> Result<PathBuf> {
+    let cargo = tools.wasm.cargo(&project.sh).arg("build");
+    cargo.args(["--release", "--lib", "--target", "wasm32-unknown-unknown"]).run()?;
+    Ok(tools.wasm.target_dir.join("wasm32-unknown-unknown/release/langfuse_edge.wasm"))
+}
+
+fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<()> {
+    let wasm_bindgen = tools.wasm_bindgen.join("wasm-bindgen");
+    cmd!(sh, "{wasm_bindgen} {wasm} --target module --experimental-reset-state-function --out-name core --out-dir {dist}")
+        .quiet()
+        .run()?;
+    let core = dist.join("core.js");
+    let glue = sh.read_file(&core)?;
+    ensure!(
+        glue.matches(SOURCE_IMPORT).count() == 1,
+        "wasm-bindgen's core.js does not have `{SOURCE_IMPORT}` exactly once: did its `module` target change?"
+    );
+    sh.write_file(&core, glue.replace(SOURCE_IMPORT, WASM_IMPORT))?;
+    sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
+    // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
+    let types = sh.read_file(dist.join("core.d.ts"))?;
+    sh.write_file(dist.join("core.d.ts"), format!("/// <reference lib=\"esnext.disposable\" />\n{types}"))?;
+    Ok(())
+}
+
+/// With the flags of Cargo.toml, which `wasm-pack build` uses as well.
+fn optimize(project: &Project, wasm: &Path) -> Result<()> {
+    let wasm_opt = project.npm_bin("wasm-opt");
+    let flags = &project.wasm_opt;
+    ensure!(
+        !flags.is_empty(),
+        "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
+    );
+    Ok(cmd!(project.sh, "{wasm_opt} {flags...} {wasm} -o {wasm}").quiet().run()?)
+}
+
+fn typescript(project: &Project, dist: &Path) -> Result<()> {
+    let sh = &project.sh;
+    let tsc = project.npm_bin("tsc");
+    let tsconfig = project.root.join("pkg-templates/tsconfig.json");
+    cmd!(sh, "{tsc} --project {tsconfig} --outDir {dist}").quiet().run()?;
+    // `require` gets the same types, in a folder where they count as CommonJS.
+    let cjs = dist.join("cjs");
+    sh.create_dir(&cjs)?;
+    for file in sh.read_dir(dist)? {
+        if file.to_string_lossy().ends_with(".d.ts") {
+            sh.copy_file(&file, &cjs)?;
+        }
+    }
+    sh.write_file(cjs.join("package.json"), "{ \"type\": \"commonjs\" }\n")?;
+    Ok(())
+}
+
+fn package(project: &Project, pkg: &Path) -> Result<()> {
+    let sh = &project.sh;
+    let dist = pkg.join("dist");
+    let templates = project.root.join("pkg-templates");
+    let manifest = sh.read_file(templates.join("package.json"))?;
+    ensure!(
+        manifest.contains("\"version\": \"0.0.0\""),
+        "pkg-templates/package.json has no version 0.0.0 to replace"
+    );
+    sh.write_file(pkg.join("package.json"), manifest.replacen("0.0.0", &project.version, 1))?;
+    for name in ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
+        sh.copy_file(project.root.join(name), pkg)?;
+    }
+    for name in ["wasm-workerd.js", "wasm-edge.js", "wasm-inline.js"] {
+        sh.copy_file(templates.join(name), &dist)?;
+    }
+    let esbuild = project.npm_bin("esbuild");
+    let inline = dist.join("wasm-inline.js");
+    cmd!(
+        sh,
+        "{esbuild} {inline} --bundle --format=esm --platform=neutral --target=es2022 --loader:.wasm=binary"
+    )
+    .args(["--log-level=warning", "--allow-overwrite"])
+    .arg(format!("--outfile={}", inline.display()))
+    .quiet()
+    .run()?;
+    let index = dist.join("index.js");
+    cmd!(sh, "{esbuild} {index} --bundle --format=cjs --platform=node --target=node20 --log-level=warning")
+        .arg(format!("--outfile={}", dist.join("index.cjs").display()))
+        .quiet()
+        .run()?;
+    Ok(())
+}
+
+/// Lets examples and tests import the package by its name.
+fn link(project: &Project) -> Result<()> {
+    let link = project.root.join("node_modules/langfuse-edge");
+    if link.is_symlink() {
+        std::fs::remove_file(&link)?;
+    }
+    std::os::unix::fs::symlink("../pkg", &link).with_context(|| format!("cannot link {}", link.display()))
+}
+
+fn sizes(project: &Project, dist: &Path) -> Result<()> {
+    let sh = &project.sh;
+    let out = project.target.join("minimal-worker");
+    sh.remove_path(&out)?;
+    let esbuild = project.npm_bin("esbuild");
+    cmd!(
+        sh,
+        "{esbuild} --bundle --minify --format=esm --conditions=workerd,worker,browser --loader:.wasm=copy"
+    )
+    .args(["--external:node:*", "--log-level=warning", "--asset-names=[name]"])
+    .arg(format!("--outfile={}", out.join("worker.js").display()))
+    .stdin(MINIMAL_WORKER)
+    .quiet()
+    .run()?;
+    let wasm = Size::of(sh, &dist.join("core_bg.wasm"))?;
+    let js = Size::of(sh, &out.join("worker.js"))?;
+    let bundled = Size::of(sh, &out.join("core_bg.wasm"))?;
+    progress("dist", format_args!("core_bg.wasm: {} bytes, gzip -9 {}", wasm.raw, wasm.gzip));
+    let total = js.gzip + bundled.gzip;
+    progress(
+        "dist",
+        format_args!(
+            "minimal Worker: {total} bytes gzip -9 of {MINIMAL_WORKER_BUDGET} (JavaScript {}, wasm {})",
+            js.gzip, bundled.gzip
+        ),
+    );
+    ensure!(
+        total <= MINIMAL_WORKER_BUDGET,
+        "the minimal Worker is over its budget of {MINIMAL_WORKER_BUDGET} bytes"
+    );
+    Ok(())
+}
+
+struct Size {
+    raw: usize,
+    gzip: usize,
+}
+
+impl Size {
+    fn of(sh: &Shell, file: &Path) -> Result<Self> {
+        let script = "const bytes = require('fs').readFileSync(process.argv[1]);
+            console.log(bytes.length, require('zlib').gzipSync(bytes, { level: 9 }).length)";
+        let sizes = cmd!(sh, "node -e {script} {file}").quiet().read()?;
+        let (raw, gzip) = sizes.split_once(' ').context("node printed no two sizes")?;
+        Ok(Self { raw: raw.parse()?, gzip: gzip.parse()? })
+    }
+}
