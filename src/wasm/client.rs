@@ -1,5 +1,7 @@
 //! The JavaScript classes. They convert and delegate; the client they wrap is the one of Rust programs.
 
+use std::rc::Rc;
+
 use wasm_bindgen::prelude::*;
 
 use super::DEFAULT_FLUSH_BUDGET;
@@ -94,7 +96,7 @@ impl Langfuse {
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Observation {
-    inner: client::Observation,
+    inner: Rc<client::Observation>,
     kind: &'static str,
 }
 
@@ -118,8 +120,15 @@ impl Observation {
         self.kind.to_owned()
     }
 
-    /// Takes over everything that `attributes` says. After the end it does nothing.
-    pub fn update(&self, attributes: &JsAttributes) {
+    /// Takes over everything that `attributes` says, and returns the observation. After the end it does nothing.
+    pub fn update(&self, attributes: &JsAttributes) -> Self {
+        self.take_over(attributes);
+        Self { inner: Rc::clone(&self.inner), kind: self.kind }
+    }
+
+    /// As `update`, without the handle that it returns: for a JavaScript layer that returns its own object.
+    #[wasm_bindgen(js_name = takeOver, skip_typescript)]
+    pub fn take_over(&self, attributes: &JsAttributes) {
         if self.inner.is_open() {
             self.inner.attributes(convert::attributes(attributes));
         }
@@ -149,9 +158,9 @@ impl Observation {
 }
 
 impl Drop for Observation {
-    /// Only the garbage collector comes here with an open observation: nobody can end it any more.
+    /// Only the garbage collector drops the last handle of an open observation: nobody can end it any more.
     fn drop(&mut self) {
-        if self.inner.is_open() {
+        if Rc::strong_count(&self.inner) == 1 && self.inner.is_open() {
             self.inner.level(Level::Warning).status_message("never ended");
         }
     }
@@ -172,5 +181,5 @@ fn start(
     if let Some(parent) = parent {
         builder = builder.parent(parent);
     }
-    Observation { inner: builder.start(), kind: kind.as_str() }
+    Observation { inner: Rc::new(builder.start()), kind: kind.as_str() }
 }

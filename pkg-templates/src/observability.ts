@@ -1,0 +1,71 @@
+/** The process-wide client. */
+
+import { Langfuse, type FlushOptions, type FlushReport } from "./client.js";
+import { shared } from "./shared.js";
+
+/** Makes this the process-wide client. */
+export function setLangfuse(langfuse: Langfuse): void {
+  shared().langfuse = langfuse;
+}
+
+/**
+ * The process-wide client: the one that was set, else one made from `process.env` on first use.
+ * Without keys, or with a variable that cannot be used, it is disabled, and one warning says why.
+ */
+export function getLangfuse(): Langfuse {
+  return (shared().langfuse ??= fromEnvironment());
+}
+
+function fromEnvironment(): Langfuse {
+  try {
+    return Langfuse.fromEnv();
+  } catch (error) {
+    console.warn(`${messageOf(error)}: tracing is disabled`);
+    return new Langfuse({ enabled: false });
+  }
+}
+
+/**
+ * Sends everything the process-wide client has recorded so far and waits until it is settled.
+ *
+ * It never rejects: what could not be delivered is said in one warning on the console, and is in the report.
+ * A no-op when Langfuse is not configured.
+ */
+export async function flushLangfuse(options?: FlushOptions): Promise<FlushReport> {
+  const report = await flushQuietly(getLangfuse(), options);
+  if (!report.ok) {
+    const { delivered, rejected, retained, dropped } = report;
+    console.warn(
+      `langfuse-edge: flush: ${delivered} delivered, ${rejected.length} rejected, ${retained} retained, ${dropped} dropped`,
+    );
+  }
+  return report;
+}
+
+/** Flushes, and reports a defect of the client as a flush that achieved nothing. */
+export async function flushQuietly(langfuse: Langfuse, options?: FlushOptions): Promise<FlushReport> {
+  try {
+    return await langfuse.flush(options);
+  } catch (error) {
+    console.warn(`langfuse-edge: flush failed: ${messageOf(error)}`);
+    return {
+      ok: false,
+      delivered: 0,
+      rejected: [],
+      retained: 0,
+      dropped: 0,
+      dropReasons: {},
+      handedOver: 0,
+      requests: 0,
+      attempts: 0,
+      ambiguous: 0,
+      bytes: 0,
+      durationMs: 0,
+    };
+  }
+}
+
+/** What an error says, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
