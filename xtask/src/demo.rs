@@ -16,7 +16,7 @@ const LISTENING: &str = "langfuse-edge dev listening on ";
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(project: &Project, tools: &Tools, keep: bool) -> Result<ExitCode> {
-    dist::run(project, tools)?;
+    dist::build(project, tools)?;
     timed("demo", "building the receiver", || project.build_receiver())?;
     let status = play(project, keep)?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
