@@ -18,16 +18,15 @@ pub enum DropReason {
 #[non_exhaustive]
 pub struct DropReasons {
     /// See [`DropReason::QueueFull`].
-    #[serde(skip_serializing_if = "is_zero")]
     pub queue_full: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
 impl DropReasons {
+    /// The reasons that came up, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [("queue_full", self.queue_full)].into_iter().filter(|(_, count)| *count > 0)
+    }
+
     pub(crate) fn count(&mut self, reason: DropReason) {
         match reason {
             DropReason::QueueFull => self.queue_full += 1,

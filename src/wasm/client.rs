@@ -86,7 +86,7 @@ impl Langfuse {
             options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
         let promise = match self.inner.driver() {
             Some(driver) => driver.start_flush(budget),
-            None => Promise::resolve(&convert::report(&FlushReport::nothing_to_do())),
+            None => Promise::resolve(&host::report_object(&FlushReport::nothing_to_do())),
         };
         JsValue::from(promise).unchecked_into()
     }

@@ -11,7 +11,6 @@ use crate::config::{Options, Setting};
 use crate::error::Error;
 use crate::id::{ObservationId, SpanContext, TraceId};
 use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text};
-use crate::report::FlushReport;
 use crate::time::Timestamp;
 
 #[wasm_bindgen]
@@ -245,10 +244,6 @@ pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
 pub(super) fn flush_budget(js: &JsFlushOptions) -> Option<Duration> {
     let millis = named(js, "timeoutMs")?.as_f64()?;
     (millis >= 0.0).then(|| Duration::from_millis(millis as u64))
-}
-
-pub(super) fn report(report: &FlushReport) -> JsValue {
-    serde_wasm_bindgen::to_value(report).unwrap_or_default()
 }
 
 pub(super) fn error(error: &Error) -> JsError {

@@ -188,7 +188,7 @@ impl Client {
                 if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
                     remove_client(client);
                 }
-                return serde_wasm_bindgen::to_value(&report).unwrap_or_default();
+                return host::report_object(&report);
             }
         };
         let poll = bound(|callbacks| &callbacks.poll, client, flush.as_f64(), &JsValue::UNDEFINED);

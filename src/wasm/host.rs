@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use gloo_timers::callback::Timeout;
-use js_sys::{Array, Function, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
 
 use crate::config::Config;
+use crate::report::{FlushReport, Rejection};
 use crate::time::Timestamp;
 
 #[wasm_bindgen]
@@ -108,6 +109,43 @@ pub(crate) fn env(name: &str) -> Option<String> {
 pub(crate) fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
     let value = Reflect::get(object, name).ok()?;
     (!value.is_undefined() && !value.is_null()).then_some(value)
+}
+
+/// A flush report as a JavaScript object; `types.ts` has its type. By hand, because a serializer for this one object
+/// would be a tenth of the module.
+pub(crate) fn report_object(report: &FlushReport) -> JsValue {
+    let FlushReport { ok, delivered, rejected, retained, dropped, drop_reasons, .. } = report;
+    let rejections = rejected.iter().map(|Rejection { id, status, message, .. }| {
+        object(&[("id", id.into()), ("status", (*status).into()), ("message", message.into())])
+    });
+    let reasons = drop_reasons.iter().map(|(reason, count)| (reason, number(count))).collect::<Vec<_>>();
+    object(&[
+        ("ok", (*ok).into()),
+        ("delivered", number(*delivered)),
+        ("rejected", rejections.collect::<Array>().into()),
+        ("retained", number(*retained)),
+        ("dropped", number(*dropped)),
+        ("dropReasons", object(&reasons)),
+        ("handedOver", number(report.handed_over)),
+        ("requests", number(report.requests)),
+        ("attempts", number(report.attempts)),
+        ("ambiguous", number(report.ambiguous)),
+        ("bytes", number(report.bytes)),
+        ("durationMs", number(report.duration_ms)),
+    ])
+}
+
+fn number(count: u64) -> JsValue {
+    JsValue::from_f64(count as f64)
+}
+
+fn object(properties: &[(&str, JsValue)]) -> JsValue {
+    let object = Object::new();
+    for (name, value) in properties {
+        // Setting a property of a fresh plain object cannot fail.
+        drop(Reflect::set(&object, &JsValue::from_str(name), value));
+    }
+    object.into()
 }
 
 pub(crate) fn warn(message: &str) {

@@ -42,7 +42,7 @@ pub(crate) fn build(project: &Project, tools: &Tools) -> Result<()> {
     let wasm = timed("dist", "compiling the core to wasm", || compile(project, tools))?;
     sh.remove_path(&pkg)?;
     timed("dist", "generating the JavaScript glue", || generate_glue(sh, tools, &wasm, &dist))?;
-    timed("dist", "optimizing the wasm", || optimize(project, &dist.join("core_bg.wasm")))?;
+    timed("dist", "optimizing the wasm", || optimize(project, &dist))?;
     timed("dist", "compiling the TypeScript layer", || typescript(project, &dist))?;
     timed("dist", "writing the package", || package(project, &pkg))?;
     timed("dist", "checking the package", || {
@@ -93,15 +93,46 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     Ok(())
 }
 
-/// With the flags of Cargo.toml, which `wasm-pack build` uses as well.
-fn optimize(project: &Project, wasm: &Path) -> Result<()> {
+/// With the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short names between the wasm and
+/// its glue: the long ones end in hashes, which do not compress.
+fn optimize(project: &Project, dist: &Path) -> Result<()> {
+    let sh = &project.sh;
     let wasm_opt = project.npm_bin("wasm-opt");
     let flags = &project.wasm_opt;
     ensure!(
         !flags.is_empty(),
         "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
     );
-    Ok(cmd!(project.sh, "{wasm_opt} {flags...} {wasm} -o {wasm}").quiet().run()?)
+    let wasm = dist.join("core_bg.wasm");
+    let names = cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports {wasm} -o {wasm}").quiet().read()?;
+    let names: Names = serde_json::from_str(&names).context("wasm-opt printed no names")?;
+    let core = dist.join("core.js");
+    let mut glue = sh.read_file(&core)?;
+    for (_, long, short) in &names.imports {
+        glue = replace_once(&glue, &format!("{long}: function("), &format!("{short}: function("))?;
+    }
+    for (long, short) in &names.exports {
+        // Not `wasm.langfuse_end` in `wasm.langfuse_endAll`: what is called or read is followed by one of these.
+        for end in ['(', '.', ',', ')', ';'] {
+            glue = glue.replace(&format!("wasm.{long}{end}"), &format!("wasm.{short}{end}"));
+        }
+        ensure!(!glue.contains(&format!("wasm.{long}")), "core.js still uses the export {long}");
+    }
+    sh.write_file(&core, glue)?;
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct Names {
+    /// Module, long name, short name.
+    imports: Vec<(String, String, String)>,
+    /// Long name, short name.
+    exports: Vec<(String, String)>,
+}
+
+fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
+    ensure!(text.matches(from).count() == 1, "core.js does not have `{from}` exactly once");
+    Ok(text.replace(from, to))
 }
 
 fn typescript(project: &Project, dist: &Path) -> Result<()> {
