@@ -1,0 +1,108 @@
+// The Worker of this example, bundled with esbuild and run in workerd through miniflare.
+import { existsSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+import { Headers, Log, LogLevel, Miniflare } from "miniflare";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ENTRY = join(HERE, "../src/index.ts");
+const BUILT_PACKAGE = join(HERE, "../../../pkg");
+
+/** @returns {Promise<{ modules: object[] }>} what miniflare takes */
+export async function bundleWorker() {
+  const { outputFiles } = await build({
+    entryPoints: [ENTRY],
+    bundle: true,
+    write: false,
+    outdir: HERE,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker"],
+    external: ["cloudflare:*", "node:*"],
+    loader: { ".wasm": "copy" },
+    plugins: [builtPackage],
+    logLevel: "silent",
+  });
+  const modules = outputFiles.map(({ path, contents }) =>
+    path.endsWith(".wasm")
+      ? { type: "CompiledWasm", path: basename(path), contents }
+      : { type: "ESModule", path: basename(path), contents },
+  );
+  // The first module is the entry.
+  return { modules: modules.sort((a, b) => Number(b.type === "ESModule") - Number(a.type === "ESModule")) };
+}
+
+/** In this repository `langfuse-edge` is the package that `cargo xtask dist` writes to pkg/; elsewhere the installed one. */
+const builtPackage = {
+  name: "built-package",
+  setup(build) {
+    if (!existsSync(BUILT_PACKAGE)) return;
+    build.onResolve({ filter: /^langfuse-edge$/ }, ({ path, kind, pluginData }) => {
+      // Inside the package its own name resolves through its `exports`.
+      if (pluginData !== BUILT_PACKAGE) return build.resolve(path, { kind, resolveDir: BUILT_PACKAGE, pluginData: BUILT_PACKAGE });
+    });
+  },
+};
+
+export class WorkerHost {
+  #miniflare;
+  #url;
+
+  constructor(miniflare, url) {
+    this.#miniflare = miniflare;
+    this.#url = url;
+  }
+
+  /**
+   * @param {{ modules: object[] }} bundle
+   * @param {Record<string, string>} bindings variables and secrets of the Worker
+   * @param {(entry: { level: string, message: string }) => void} onLog lines the Worker writes
+   */
+  static async start(bundle, bindings, onLog) {
+    const miniflare = new Miniflare({
+      ...bundle,
+      modulesRoot: ".",
+      bindings,
+      compatibilityDate: "2026-04-01",
+      compatibilityFlags: ["nodejs_compat"],
+      unsafeTriggerHandlers: true,
+      cf: false,
+      log: new Log(LogLevel.NONE),
+      handleStructuredLogs: onLog,
+    });
+    try {
+      return new WorkerHost(miniflare, await miniflare.ready);
+    } catch (error) {
+      await miniflare.dispose().catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Sends a raw message to the Worker's `email` handler. Resolves when the handler is done. */
+  async deliver(raw, from, to, signal) {
+    const url = new URL("/cdn-cgi/handler/email", this.#url);
+    url.search = new URLSearchParams({ from, to }).toString();
+    const response = await fetch(url, { method: "POST", body: raw, signal });
+    const text = await response.text();
+    if (response.status === 400 && text.startsWith("Email could not be parsed")) {
+      // The trigger refuses what has no Message-ID. A mail server need not: the Worker has to cope on its own.
+      const worker = await this.#miniflare.getWorker();
+      await worker.email({ from, to, raw: new Blob([raw]).stream(), rawSize: raw.length, headers: new Headers() });
+    } else if (response.status >= 500) {
+      throw new Error(text.split("\n")[0]);
+    }
+  }
+
+  /** The Worker's own flush report. */
+  async flush(signal) {
+    const response = await fetch(new URL("/flush", this.#url), { signal });
+    if (!response.ok) throw new Error(`GET /flush answered ${response.status}: ${await response.text()}`);
+    return response.json();
+  }
+
+  async stop() {
+    await this.#miniflare.dispose();
+  }
+}
