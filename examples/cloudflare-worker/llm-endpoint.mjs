@@ -137,7 +137,7 @@ function sentence(tool, result) {
     case "search_faq":
       return result.map(({ answer }) => answer).join(" ") || "We have no ready answer to that.";
     case "summarize_attachment":
-      return `We have received ${result.name}, a ${result.summary}.`;
+      return `We have received ${result.name} (${result.summary}).`;
     case "create_calendar_entry":
       return `"${result.title}" is in our calendar from ${result.start} to ${result.end}.`;
     default:

@@ -1,6 +1,6 @@
-/** Number of observations in a normalized tree text: every line that is not empty and not a heading. */
+/** The lines of a tree text that stand for one observation each: all but the headings of the traces. */
 export function observationLines(text) {
-  return text.split("\n").filter((line) => line.trim() !== "" && !line.startsWith("#"));
+  return text.split("\n").filter((line) => line !== "" && !line.startsWith("trace  "));
 }
 
 /**

@@ -86,13 +86,11 @@ export class WorkerHost {
     url.search = new URLSearchParams({ from, to }).toString();
     const response = await fetch(url, { method: "POST", body: raw, signal });
     const text = await response.text();
-    if (response.status === 400 && text.startsWith("Email could not be parsed")) {
-      // The trigger refuses what has no Message-ID. A mail server need not: the Worker has to cope on its own.
-      const worker = await this.#miniflare.getWorker();
-      await worker.email({ from, to, raw: new Blob([raw]).stream(), rawSize: raw.length, headers: new Headers() });
-    } else if (response.status >= 500) {
-      throw new Error(text.split("\n")[0]);
-    }
+    if (response.ok || text.startsWith("Worker rejected")) return;
+    if (!/^(Email could not be parsed|Invalid email)/.test(text)) throw new Error(text.split("\n")[0]);
+    // The trigger refuses what is empty or has no Message-ID. A mail server need not: the Worker has to cope on its own.
+    const worker = await this.#miniflare.getWorker();
+    await worker.email({ from, to, raw: new Blob([raw]).stream(), rawSize: raw.length, headers: new Headers() });
   }
 
   /** The Worker's own flush report. */
