@@ -28,20 +28,29 @@ const USAGE = `usage: demo.mjs --receiver URL --public-key KEY --secret-key KEY 
 Environment: FLUSH_TIMEOUT_MS, deadline of the Worker's own flushes (default 5000).
 Exit code: 0 when what arrived equals the expectation and every observation arrived exactly once, else 1.`;
 
-const { values: options } = parseArgs({
-  options: {
-    receiver: { type: "string" },
-    "public-key": { type: "string" },
-    "secret-key": { type: "string" },
-    emails: { type: "string", default: join(HERE, "../emails") },
-    expected: { type: "string" },
-    "llm-fail": { type: "string" },
-    "no-openai-key": { type: "boolean", default: false },
-    "no-langfuse-key": { type: "boolean", default: false },
-    "update-expected": { type: "boolean", default: false },
-    help: { type: "boolean", default: false },
-  },
-});
+const options = readOptions();
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        receiver: { type: "string" },
+        "public-key": { type: "string" },
+        "secret-key": { type: "string" },
+        emails: { type: "string", default: join(HERE, "../emails") },
+        expected: { type: "string" },
+        "llm-fail": { type: "string" },
+        "no-openai-key": { type: "boolean", default: false },
+        "no-langfuse-key": { type: "boolean", default: false },
+        "update-expected": { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`demo: ${error.message} (see --help)`);
+    process.exit(1);
+  }
+}
 
 function report(error) {
   console.error(`demo: ${error.message}`);
