@@ -1,5 +1,4 @@
 // The Worker of this example, bundled with esbuild and run in workerd through miniflare.
-import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -8,7 +7,6 @@ import { Headers, Log, LogLevel, Miniflare } from "miniflare";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ENTRY = join(HERE, "../src/index.ts");
-const BUILT_PACKAGE = join(HERE, "../../../pkg");
 
 /** @returns {Promise<{ modules: object[] }>} what miniflare takes */
 export async function bundleWorker() {
@@ -22,7 +20,6 @@ export async function bundleWorker() {
     conditions: ["workerd", "worker"],
     external: ["cloudflare:*", "node:*"],
     loader: { ".wasm": "copy" },
-    plugins: [builtPackage],
     logLevel: "silent",
   });
   const modules = outputFiles.map(({ path, contents }) =>
@@ -33,18 +30,6 @@ export async function bundleWorker() {
   // The first module is the entry.
   return { modules: modules.sort((a, b) => Number(b.type === "ESModule") - Number(a.type === "ESModule")) };
 }
-
-/** In this repository `langfuse-edge` is the package that `cargo xtask dist` writes to pkg/; elsewhere the installed one. */
-const builtPackage = {
-  name: "built-package",
-  setup(build) {
-    if (!existsSync(BUILT_PACKAGE)) return;
-    build.onResolve({ filter: /^langfuse-edge$/ }, ({ path, kind, pluginData }) => {
-      // Inside the package its own name resolves through its `exports`.
-      if (pluginData !== BUILT_PACKAGE) return build.resolve(path, { kind, resolveDir: BUILT_PACKAGE, pluginData: BUILT_PACKAGE });
-    });
-  },
-};
 
 export class WorkerHost {
   #miniflare;

@@ -5,7 +5,7 @@ import type { Env } from "./env";
 import { UnusableMessage } from "./mail";
 import { handleEmail } from "./workflow";
 
-setLangfuse(Langfuse.fromEnv({ ...bindings }));
+setLangfuse(Langfuse.fromEnv(bindings));
 
 export default {
   async email(message, env, ctx) {
