@@ -1,0 +1,162 @@
+// The email Worker in workerd against the receiver, run as a user runs it: through demo.mjs.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const RECEIVER = process.env.LANGFUSE_EDGE_BIN ?? join(ROOT, "target/debug/langfuse-edge");
+const DEMO = join(ROOT, "examples/cloudflare-worker/demo.mjs");
+const EMAILS = join(ROOT, "examples/emails");
+const KEYS = { public: "pk-lf-test", secret: "sk-lf-test" };
+const MESSAGES = (await readdir(EMAILS)).filter((name) => name.endsWith(".eml")).length;
+
+/** Starts a program; `line(pattern)` resolves with its next line of output that matches, `done` with its exit. */
+function start(command, args, env = {}) {
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const output = [];
+  const waiting = new Set();
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on("line", (line) => {
+      output.push(line);
+      for (const waiter of waiting) waiter(line);
+    });
+  }
+  const done = new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, output: output.join("\n") }));
+  });
+  const line = (pattern) =>
+    Promise.race([
+      new Promise((resolve) => {
+        const waiter = (text) => {
+          const match = pattern.exec(text);
+          if (match) waiting.delete(waiter), resolve(match);
+        };
+        waiting.add(waiter);
+      }),
+      done.then(({ output: all }) => assert.fail(`ended without a line like ${pattern}:\n${all}`)),
+    ]);
+  return { line, done, kill: (signal) => child.kill(signal) };
+}
+
+async function startReceiver(t) {
+  const receiver = start(RECEIVER, ["dev", "--public-key", KEYS.public, "--secret-key", KEYS.secret]);
+  t.after(() => receiver.kill("SIGKILL"));
+  const [, url] = await receiver.line(/listening on (http:\S+)/);
+  return { ...receiver, url };
+}
+
+function startDemo(t, receiver, args = [], env = {}) {
+  const keys = ["--public-key", KEYS.public, "--secret-key", KEYS.secret];
+  const demo = start(process.execPath, [DEMO, "--receiver", receiver.url, ...keys, ...args], env);
+  t.after(() => demo.kill("SIGKILL"));
+  return demo;
+}
+
+const trees = async ({ url }) => (await fetch(`${url}/dev/trees?format=text&normalized=true`)).text();
+const progress = (output) => output.split("\n").filter((line) => /^\[ *\d+\/\d+\]/.test(line));
+const observations = (text) => text.split("\n").filter((line) => /^\W*[A-Z]+ /.test(line)).length;
+
+test("every observation of every message arrives once, in the expected trees", async (t) => {
+  const receiver = await startReceiver(t);
+  const { code, output } = await startDemo(t, receiver).done;
+  assert.equal(code, 0, output);
+  assert.equal(progress(output).length, MESSAGES);
+  const expected = observations(await readFile(join(EMAILS, "expected-trees.txt"), "utf8"));
+  assert.match(
+    output,
+    new RegExp(`${MESSAGES} of ${MESSAGES} messages, ${expected} observations expected, ${expected} received, 0 duplicates, \\d+ requests$`),
+  );
+});
+
+test("an observation that is missing from the expectation makes the demo fail and show the line", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "langfuse-edge-"));
+  t.after(() => rm(directory, { recursive: true }));
+  await copyFile(join(EMAILS, "08-unknown-order.eml"), join(directory, "08-unknown-order.eml"));
+  const wrong = join(directory, "expected-trees.txt");
+  const recorded = await startDemo(t, await startReceiver(t), ["--emails", directory, "--update-expected"]).done;
+  assert.equal(recorded.code, 0, recorded.output);
+  const text = await readFile(wrong, "utf8");
+  const lines = text.split("\n");
+  const failed = lines.findIndex((line) => line.includes("lookup_order"));
+  await writeFile(wrong, lines.toSpliced(failed, 1).join("\n"));
+
+  const { code, output } = await startDemo(t, await startReceiver(t), ["--emails", directory]).done;
+  assert.equal(code, 1, output);
+  assert.ok(output.includes(`+ ${lines[failed]}`), output);
+});
+
+test("an LLM endpoint that answers 500 costs one message its answer and shows as an ERROR generation", async (t) => {
+  const receiver = await startReceiver(t);
+  const { code, output } = await startDemo(t, receiver, ["--llm-fail", "Refund for order"]).done;
+  assert.equal(code, 1, output);
+  const failed = progress(output).filter((line) => /classify: the LLM endpoint answered 500/.test(line));
+  assert.equal(failed.length, 1, output);
+  assert.match(failed[0], /02-html-only\.eml/);
+  assert.equal(progress(output).filter((line) => /replied|holding reply|not answered/.test(line)).length, MESSAGES - 2);
+
+  const expected = (await readFile(join(EMAILS, "expected-trees.txt"), "utf8")).split("\n\n");
+  const received = (await trees(receiver)).split("\n\n");
+  const changed = received.filter((tree) => !expected.includes(tree));
+  assert.equal(changed.length, 1, output);
+  assert.match(changed[0], /GENERATION +classify +ERROR/);
+  assert.equal(observations(changed[0]), 3);
+});
+
+test("without an OpenAI key each message gets one clear line and its trace says why", async (t) => {
+  const receiver = await startReceiver(t);
+  const { output } = await startDemo(t, receiver, ["--no-openai-key"]).done;
+  assert.equal(progress(output).filter((line) => /OPENAI_API_KEY is not set/.test(line)).length, MESSAGES - 1, output);
+  assert.equal((await trees(receiver)).match(/GENERATION +classify +ERROR/g)?.length, MESSAGES - 1);
+});
+
+test("without Langfuse keys the mail is answered all the same, with one warning", async (t) => {
+  const receiver = await startReceiver(t);
+  const { output } = await startDemo(t, receiver, ["--no-langfuse-key"]).done;
+  assert.equal(progress(output).filter((line) => /replied|holding reply|not answered/.test(line)).length, MESSAGES - 1, output);
+  assert.equal(output.match(/^ *warning: .*LANGFUSE_PUBLIC_KEY/gm)?.length, 1, output);
+  assert.match(output, /\b0 received\b/);
+});
+
+test("a receiver that dies after the third message costs one flush deadline, and the retained observations are counted", async (t) => {
+  const receiver = await startReceiver(t);
+  const demo = startDemo(t, receiver, [], { FLUSH_TIMEOUT_MS: "2000" });
+  await demo.line(/^\[ 3\//);
+  receiver.kill("SIGKILL");
+  const killed = performance.now();
+  const { code, output } = await demo.done;
+  const seconds = (performance.now() - killed) / 1000;
+  assert.equal(code, 1, output);
+  const [, retained] = /the receiver is gone: (\d+) observations retained/.exec(output) ?? assert.fail(output);
+  assert.ok(Number(retained) > 0, output);
+  assert.ok(seconds < 30, `took ${seconds.toFixed(1)} s:\n${output}`);
+});
+
+test("what is not mail is named in one line, and the messages after it are answered", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "langfuse-edge-"));
+  t.after(() => rm(directory, { recursive: true }));
+  await writeFile(join(directory, "1-empty.eml"), "");
+  await copyFile(join(EMAILS, "not-mail.eml"), join(directory, "2-binary.eml"));
+  await writeFile(join(directory, "3-no-from.eml"), "Subject: hello\r\n\r\nWho am I?\r\n");
+  await writeFile(
+    join(directory, "4-nothing-in-it.eml"),
+    "From: a@example.org\r\nTo: support@example.com\r\nMessage-ID: <4@example.org>\r\n\r\n",
+  );
+  await copyFile(join(EMAILS, "01-plain-text.eml"), join(directory, "5-plain.eml"));
+
+  const receiver = await startReceiver(t);
+  const { code, output } = await startDemo(t, receiver, ["--emails", directory, "--update-expected"]).done;
+  assert.equal(code, 0, output);
+  const [empty, binary, noFrom, nothing, plain] = progress(output);
+  assert.match(empty, /rejected: the message is empty/);
+  assert.match(binary, /rejected: .*no From header/);
+  assert.match(noFrom, /rejected: .*no From header/);
+  assert.match(nothing, /rejected: .*neither text nor attachments/);
+  assert.match(plain, /order_status, 1 tool step, replied/);
+  assert.equal((await trees(receiver)).match(/^AGENT +handle_email +ERROR/gm)?.length, 4);
+});
