@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ impl Langfuse {
             }
             Setup::Disabled { missing } => {
                 if let Some(missing) = missing {
-                    host::warn(&format!("Langfuse tracing is disabled: {missing} is not set"));
+                    warn_once(missing);
                 }
                 Ok(Self::disabled())
             }
@@ -111,6 +112,14 @@ impl Langfuse {
 
     pub(crate) fn driver(&self) -> Option<&Driver> {
         self.enabled.as_ref().map(|enabled| &enabled.driver)
+    }
+}
+
+/// A process that makes a client for every request says it once all the same.
+fn warn_once(missing: &str) {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        host::warn(&format!("langfuse-edge: tracing is disabled because {missing} is not set"));
     }
 }
 

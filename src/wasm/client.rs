@@ -39,7 +39,7 @@ impl Langfuse {
     /// @throws Error that names the option, when one has a value that cannot be used.
     #[wasm_bindgen(constructor)]
     pub fn new(options: Option<JsLangfuseOptions>) -> Result<Self, JsError> {
-        let options = options.map(|options| convert::langfuse_options(&options)).unwrap_or_default();
+        let options = options.as_ref().map(convert::langfuse_options).unwrap_or_default();
         Self::open(&options.or_env(&host::env))
     }
 

@@ -104,7 +104,8 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
         "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
     );
     let wasm = dist.join("core_bg.wasm");
-    let names = cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports {wasm} -o {wasm}").quiet().read()?;
+    let names =
+        cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports {wasm} -o {wasm}").quiet().read()?;
     let names: Names = serde_json::from_str(&names).context("wasm-opt printed no names")?;
     let core = dist.join("core.js");
     let mut glue = sh.read_file(&core)?;
