@@ -6,11 +6,10 @@ use wasm_bindgen::prelude::*;
 
 use super::DEFAULT_FLUSH_BUDGET;
 use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsStartOptions};
-use super::host::{self, Promise};
+use super::host;
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
 use crate::observation::{Attributes, Level};
-use crate::report::FlushReport;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.ts");
@@ -84,11 +83,7 @@ impl Langfuse {
     pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
         let budget =
             options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
-        let promise = match self.inner.driver() {
-            Some(driver) => driver.start_flush(budget),
-            None => Promise::resolve(&host::report_object(&FlushReport::nothing_to_do())),
-        };
-        JsValue::from(promise).unchecked_into()
+        self.inner.flush_promise(budget).unchecked_into()
     }
 }
 

@@ -9,10 +9,26 @@ pub(crate) mod host;
 
 use std::time::Duration;
 
+use wasm_bindgen::JsCast;
+
+use crate::client::Langfuse;
+use crate::report::FlushReport;
 pub(crate) use driver::Driver;
 
 /// How long a flush may take unless told otherwise: Workers have 30 s after the response for everything.
 pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(25);
+
+impl Langfuse {
+    /// As [`flush_within`](Self::flush_within), begun at once and driven by callbacks: a promise of the report as a
+    /// JavaScript object, which is what a Worker's `waitUntil` takes.
+    pub fn flush_promise(&self, budget: Duration) -> js_sys::Promise {
+        let promise = match self.driver() {
+            Some(driver) => driver.start_flush(budget),
+            None => host::Promise::resolve(&host::report_object(&FlushReport::nothing_to_do())),
+        };
+        promise.unchecked_into()
+    }
+}
 
 /// Half the size of the standard one. Only the npm package has it: a Rust program chooses its own.
 #[cfg(feature = "js")]
