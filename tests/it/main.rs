@@ -1,0 +1,3 @@
+//! Stories of the core, told through its public face, natively and in wasm.
+
+mod time;
