@@ -1,5 +1,4 @@
-//! The Langfuse client whose flush can be trusted.
-
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
 pub mod config;

@@ -1,0 +1,191 @@
+use std::time::Duration;
+
+use langfuse_edge::config::Setting;
+use langfuse_edge::{Langfuse, Level, ObservationKind, Options, Usage};
+use serde_json::json;
+
+use crate::receiver::Receiver;
+
+#[tokio::test]
+async fn a_trace_arrives_as_it_was_recorded() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    let question = json!([{ "role": "user", "content": "Why is the sky blue?" }]);
+
+    let root = langfuse.observe("request").kind(ObservationKind::Agent).user_id("u-1").input("why?").start();
+    let answer = root.generation("answer").model("gpt-4o").input(&question).start();
+    answer.output("Rayleigh scattering").usage(Usage::new(512, 128)).end();
+    let lookup = root.observe("lookup").kind(ObservationKind::Tool).start();
+    lookup.level(Level::Warning).status_message("slow").end();
+    root.end();
+    let report = langfuse.flush().await;
+
+    assert!(report.ok, "{report:?}");
+    assert_eq!((report.delivered, report.requests, report.retained), (3, 1, 0));
+    let trees = receiver.trees().await;
+    for line in
+        ["AGENT", "GENERATION  answer   512 → 128 tokens", "TOOL        lookup", "WARNING", "slow", "gpt-4o"]
+    {
+        assert!(trees.contains(line), "{line} is missing in\n{trees}");
+    }
+}
+
+#[tokio::test]
+async fn a_flush_waits_for_the_answer_of_a_batch_that_is_on_its_way() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"delayMs": 300}"#).await;
+    let langfuse = receiver.client();
+    record(&langfuse, 20);
+    langfuse.flush_in_background();
+    while langfuse.stats().leased == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let report = langfuse.flush().await;
+
+    assert_eq!(report.delivered, 20);
+    assert_eq!(receiver.state("observations").await, 20);
+    assert_eq!(receiver.state("duplicates").await, 0);
+}
+
+#[tokio::test]
+async fn a_server_error_and_a_reset_are_retried_with_the_same_records() {
+    for fault in
+        [r#"{"status": 503, "first": 1}"#, r#"{"status": 500, "first": 1}"#, r#"{"reset": true, "first": 1}"#]
+    {
+        let receiver = Receiver::start();
+        receiver.fault(fault).await;
+        let langfuse = receiver.client();
+        record(&langfuse, 40);
+
+        let report = langfuse.flush().await;
+
+        assert_eq!((report.ok, report.delivered, report.attempts), (true, 40, 2), "{fault}: {report:?}");
+        assert_eq!(receiver.state("observations").await, 40);
+        assert_eq!(receiver.state("duplicates").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_server_ends_a_flush_at_its_deadline_and_the_next_one_delivers() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"hang": true}"#).await;
+    let langfuse = receiver.client();
+    record(&langfuse, 40);
+
+    let first = langfuse.flush_within(Duration::from_secs(1)).await;
+    receiver.fault("{}").await;
+    let second = langfuse.flush().await;
+
+    assert_eq!((first.ok, first.delivered, first.retained), (false, 0, 40));
+    assert!((900..1500).contains(&first.duration_ms), "{} ms", first.duration_ms);
+    assert_eq!((second.ok, second.delivered), (true, 40));
+}
+
+#[tokio::test]
+async fn a_burst_goes_out_in_batches_and_arrives_whole() {
+    let receiver = Receiver::start();
+    let langfuse =
+        Langfuse::new(&receiver.options().with(Setting::FlushAt, "100000")).expect("valid options");
+    record(&langfuse, 5000);
+
+    let report = langfuse.flush().await;
+
+    assert_eq!((report.delivered, report.requests), (5000, 10));
+    assert_eq!(receiver.state("observations").await, 5000);
+}
+
+#[tokio::test]
+async fn wrong_keys_are_reported_and_the_server_is_left_alone() {
+    let receiver = Receiver::start();
+    let options = Options::default().keys("pk-lf-dev", "sk-lf-wrong").base_url(&receiver.url);
+    let langfuse = Langfuse::new(&options).expect("valid options");
+    record(&langfuse, 3);
+
+    let first = langfuse.flush().await;
+    let second = langfuse.flush().await;
+
+    assert_eq!((first.retained, first.requests), (3, 1));
+    assert_eq!((second.retained, second.requests), (3, 0));
+}
+
+#[test]
+fn a_blocking_flush_works_without_a_runtime() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    record(&langfuse, 5);
+
+    assert_eq!(langfuse.flush_blocking().delivered, 5);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_blocking_flush_works_inside_a_runtime_of_one_thread() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    record(&langfuse, 5);
+
+    assert_eq!(langfuse.flush_blocking().delivered, 5);
+}
+
+#[test]
+fn a_flush_works_after_the_runtime_that_recorded_is_gone() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    runtime().block_on(async { record(&langfuse, 5) });
+
+    assert_eq!(runtime().block_on(langfuse.flush()).delivered, 5);
+}
+
+#[tokio::test]
+async fn a_long_lived_process_sends_by_itself() {
+    let receiver = Receiver::start();
+    let by_count = receiver.options().with(Setting::FlushAt, "10").with(Setting::FlushInterval, "3600");
+    let by_time = receiver.options().with(Setting::FlushInterval, "0.05");
+    for (options, count) in [(by_count, 10), (by_time, 1)] {
+        let langfuse = Langfuse::new(&options).expect("valid options");
+        record(&langfuse, count);
+        while langfuse.stats().delivered < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    assert_eq!(receiver.state("observations").await, 11);
+}
+
+#[tokio::test]
+async fn what_a_flush_retained_is_sent_later_without_another_flush() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"status": 503, "forMs": 400}"#).await;
+    let langfuse =
+        Langfuse::new(&receiver.options().with(Setting::FlushInterval, "0.1")).expect("valid options");
+    record(&langfuse, 3);
+
+    let report = langfuse.flush_within(Duration::from_millis(100)).await;
+    while langfuse.stats().delivered < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    assert_eq!(report.retained, 3);
+    assert_eq!(receiver.state("observations").await, 3);
+}
+
+#[tokio::test]
+async fn a_disabled_client_does_nothing() {
+    let langfuse = Langfuse::disabled();
+    record(&langfuse, 5);
+
+    let report = langfuse.flush().await;
+
+    assert!(report.ok && report.attempts == 0);
+    assert_eq!(langfuse.stats().recorded, 0);
+}
+
+fn record(langfuse: &Langfuse, count: u64) {
+    for number in 0..count {
+        langfuse.observe(format!("work-{number}")).start().end();
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}

@@ -1,0 +1,6 @@
+//! The native client, over real HTTP against the receiver.
+
+mod examples;
+mod flush;
+mod receiver;
+mod workflow;
