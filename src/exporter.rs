@@ -173,9 +173,20 @@ struct Flush {
 #[derive(Debug, Default)]
 struct Pause {
     until: Timestamp,
+    cause: PauseCause,
+    /// Failures in a row.
     failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum PauseCause {
+    /// Our own back-off, which a success ends.
+    #[default]
+    Backoff,
+    /// A time the server named. It holds for every request, whatever becomes of those that are on their way.
+    RetryAfter,
     /// Waiting within a flush is useless: the configuration has to change first.
-    misconfigured: bool,
+    Misconfigured,
 }
 
 #[derive(Clone, Copy)]
@@ -260,7 +271,8 @@ impl Exporter {
             if self.pause.until <= now {
                 return Action::Send(self.lease(id, now));
             }
-            let pause_outlasts_flush = self.pause.misconfigured || self.pause.until >= flush.deadline;
+            let pause_outlasts_flush =
+                self.pause.cause == PauseCause::Misconfigured || self.pause.until >= flush.deadline;
             match (pause_outlasts_flush, self.leases.is_empty()) {
                 (true, true) => return self.finish(id, now),
                 (true, false) => look_again,
@@ -316,7 +328,10 @@ impl Exporter {
 
     fn apply(&mut self, decision: Decision, lease: Lease, outcome: &Outcome, now: Timestamp) {
         if !matches!(decision, Decision::Retry { .. } | Decision::Misconfigured) {
-            self.pause = Pause::default();
+            self.pause.failures = 0;
+            if self.pause.cause != PauseCause::RetryAfter {
+                self.pause = Pause::default();
+            }
         }
         match decision {
             Decision::Delivered => {
@@ -325,14 +340,19 @@ impl Exporter {
                 }
             }
             Decision::Retry { after } => {
-                let failures = self.pause.failures + 1;
-                let wait = after.unwrap_or_else(|| retry::backoff(failures, jitter(&lease.batch, failures)));
-                self.pause =
-                    Pause { until: self.pause.until.max(now + wait), failures, misconfigured: false };
+                self.pause.failures += 1;
+                let (wait, cause) = match after {
+                    Some(after) => (after, PauseCause::RetryAfter),
+                    None => (self.backoff(&lease.batch), PauseCause::Backoff),
+                };
+                if now + wait > self.pause.until {
+                    self.pause = Pause { until: now + wait, cause, ..self.pause };
+                }
                 self.queue.restore(lease.batch);
             }
             Decision::Misconfigured => {
-                self.pause = Pause { until: now + MISCONFIGURED_PAUSE, failures: 0, misconfigured: true };
+                let until = now + MISCONFIGURED_PAUSE;
+                self.pause = Pause { until, cause: PauseCause::Misconfigured, failures: 0 };
                 self.queue.restore(lease.batch);
             }
             Decision::TooLarge if lease.batch.len() > 1 => {
@@ -435,6 +455,14 @@ impl Exporter {
         Action::Done(flush.report)
     }
 
+    /// Observation ids are random already, so the jitter is drawn from the batch's first one; the number of
+    /// failures is mixed in (by the 32-bit golden ratio) so that the next draw differs.
+    fn backoff(&self, batch: &[Queued]) -> Duration {
+        let id = batch.first().map_or([0; 8], |queued| *queued.record.id().as_bytes());
+        let random = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+        retry::backoff(self.pause.failures, (random ^ self.pause.failures).wrapping_mul(0x9e37_79b9))
+    }
+
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
@@ -447,12 +475,4 @@ fn beginning(text: &str, limit: usize) -> String {
 
 fn batch_bytes(batch: &[Queued]) -> usize {
     batch.iter().map(|queued| queued.record.len()).sum()
-}
-
-/// Observation ids are random already, so the jitter is drawn from the batch's first one; the number of
-/// failures is mixed in (by the 32-bit golden ratio) so that the next draw differs.
-fn jitter(batch: &[Queued], failures: u32) -> u32 {
-    let id = batch.first().map_or([0; 8], |queued| *queued.record.id().as_bytes());
-    let random = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
-    (random ^ failures).wrapping_mul(0x9e37_79b9)
 }

@@ -1,6 +1,6 @@
 //! The process-wide client.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::client::Langfuse;
 use crate::platform::host;
@@ -10,7 +10,7 @@ static LANGFUSE: Mutex<Option<Langfuse>> = Mutex::new(None);
 
 /// Makes this the process-wide client.
 pub fn set_langfuse(langfuse: Langfuse) {
-    *LANGFUSE.lock().unwrap_or_else(PoisonError::into_inner) = Some(langfuse);
+    *lock() = Some(langfuse);
 }
 
 /// The process-wide client: the one that was set, else one made from the environment on first use.
@@ -18,14 +18,19 @@ pub fn set_langfuse(langfuse: Langfuse) {
 /// Without keys, or with a variable that cannot be used, it is disabled, and one warning says why.
 #[must_use]
 pub fn langfuse() -> Langfuse {
-    let mut langfuse = LANGFUSE.lock().unwrap_or_else(PoisonError::into_inner);
-    let from_env = || {
-        Langfuse::from_env().unwrap_or_else(|error| {
-            host::warn(&format!("Langfuse tracing is disabled: {error}"));
-            Langfuse::disabled()
-        })
-    };
-    langfuse.get_or_insert_with(from_env).clone()
+    if let Some(langfuse) = &*lock() {
+        return langfuse.clone();
+    }
+    // Made without the lock: a warning may run code of the user's that asks for the client.
+    let made = Langfuse::from_env().unwrap_or_else(|error| {
+        host::warn(&format!("langfuse-edge: tracing is disabled: {error}"));
+        Langfuse::disabled()
+    });
+    lock().get_or_insert(made).clone()
+}
+
+fn lock() -> MutexGuard<'static, Option<Langfuse>> {
+    LANGFUSE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends everything the process-wide client has recorded so far, and waits until it is settled.
