@@ -98,14 +98,24 @@ fn no_exports(project: &Project, tools: &Tools) -> Result<()> {
     tools.wasm.cargo(sh).args(["build", "--manifest-path"]).arg(manifest).args(WASM).run()?;
     let built = tools.wasm.target_dir.join("wasm32-unknown-unknown/debug/rust_worker.wasm");
 
-    let in_package = class_exports(sh, &project.root.join("pkg/dist/core_bg.wasm"))?;
+    let in_package = class_exports(sh, &dist::bare_package_dir(project).join("langfuse_edge_bg.wasm"))?;
     ensure!(
         !in_package.is_empty(),
-        "the npm package's wasm exports no class, so this check would find nothing"
+        "the wasm-pack package's wasm exports no class, so this check would find nothing"
     );
     let in_worker = class_exports(sh, &built)?;
     ensure!(in_worker.is_empty(), "a Rust Worker's wasm exports our classes: {}", in_worker.join(", "));
-    Ok(())
+
+    let wasm_bindgen = tools.wasm_bindgen.join("wasm-bindgen");
+    let out = rust_worker_dir(project);
+    cmd!(sh, "{wasm_bindgen} {built} --target nodejs --out-name rust_worker --out-dir {out}").run()?;
+    // The repository's own package.json, above, says that .js files are modules.
+    Ok(sh.write_file(out.join("package.json"), "{ \"type\": \"commonjs\" }\n")?)
+}
+
+/// The Rust Worker with its glue, for a test to run.
+fn rust_worker_dir(project: &Project) -> PathBuf {
+    project.target.join("rust-worker")
 }
 
 /// The exports of a wasm file that belong to the classes `Langfuse` and `Observation`.
@@ -144,6 +154,7 @@ fn javascript(project: &Project, _: &Tools) -> Result<()> {
     cmd!(project.sh, "node --test --test-reporter=spec {tests...}")
         .env("LANGFUSE_EDGE_BIN", project.receiver())
         .env("LANGFUSE_EDGE_BARE", dist::bare_package_dir(project))
+        .env("LANGFUSE_EDGE_RUST_WORKER", rust_worker_dir(project))
         .run()?;
     Ok(())
 }
