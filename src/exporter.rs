@@ -206,23 +206,25 @@ impl Exporter {
     }
 
     /// Takes a record in. When that takes the queue above its bounds, the oldest records that are not in
-    /// flight are dropped; when everything else is in flight, that is this one.
+    /// flight are dropped; one that does not fit beside what is in flight is dropped itself, and no other.
     pub fn push(&mut self, record: Record) -> Pushed {
         self.last_sequence += 1;
         self.totals.recorded += 1;
-        let sequence = self.last_sequence;
-        self.queue.push(Queued { sequence, lease: 0, group: 0, record });
-        let mut pushed = Pushed::Queued;
+        let queued = Queued { sequence: self.last_sequence, lease: 0, group: 0, record };
+        if self.leased.records >= self.settings.queue_records
+            || self.leased.bytes + queued.record.len() > self.settings.queue_bytes
+        {
+            self.settle(&queued, Fate::Dropped(DropReason::QueueFull));
+            return Pushed::Dropped(DropReason::QueueFull);
+        }
+        self.queue.push(queued);
         while self.queue.len() + self.leased.records > self.settings.queue_records
             || self.queue.bytes() + self.leased.bytes > self.settings.queue_bytes
         {
             let Some(oldest) = self.queue.pop_oldest() else { break };
-            if oldest.sequence == sequence {
-                pushed = Pushed::Dropped(DropReason::QueueFull);
-            }
             self.settle(&oldest, Fate::Dropped(DropReason::QueueFull));
         }
-        pushed
+        Pushed::Queued
     }
 
     /// Begins a flush of everything recorded so far, waiting or in flight, which is over after `budget`.

@@ -95,6 +95,24 @@ fn the_bounds_of_an_isolate_are_16_mib_and_100_000_records() {
     assert!(stats.bytes <= 16 * 1024 * 1024);
 }
 
+#[wasm_bindgen_test(unsupported = test)]
+fn a_record_too_large_for_the_queue_pushes_nothing_else_out() {
+    let mut settings = Settings::default();
+    settings.queue_bytes = 100_000;
+    let mut host = Host::with(settings, |_| status(200).after(millis(300)));
+    host.record(1..=10);
+    assert_eq!(host.push(record_with_input(11, 100_001)), Pushed::Dropped(DropReason::QueueFull));
+    assert_eq!((host.exporter.stats().queued, host.exporter.stats().dropped), (10, 1));
+    // The same when what is in flight leaves too little room.
+    host.push(record_with_input(12, 60_000));
+    let flush = host.begin_flush(DEFAULT_BUDGET);
+    host.record(13..=20);
+    assert_eq!(host.push(record_with_input(21, 60_000)), Pushed::Dropped(DropReason::QueueFull));
+    assert_eq!((host.exporter.stats().queued, host.exporter.stats().dropped), (8, 2));
+    assert_eq!(host.finish(flush).delivered, 11);
+    assert_eq!(host.flush().delivered, 8);
+}
+
 fn at_most_records(queue_records: usize) -> Settings {
     let mut settings = Settings::default();
     settings.queue_records = queue_records;
