@@ -42,7 +42,8 @@ const SERVICE_NAME: &str = "langfuse-edge";
 /// how much is gone.
 const FIELD_BYTES: usize = 1024 * 1024;
 
-/// Encodes an observation that ends at `end`. `environment` and `release` are the client's.
+/// Encodes an observation that ends at `end`. `environment` and `release` are the client's; an environment of the
+/// observation or its trace wins over it, as the observation wins over its trace.
 #[must_use]
 pub fn encode(
     mut observation: ObservationData,
@@ -73,13 +74,16 @@ pub fn encode(
     if *is_local_root {
         bool_attribute(&mut out, "langfuse.internal.is_app_root", true);
     }
-    if let (Some(environment), None) = (environment, attributes.fields.get(Field::Environment)) {
+    let inherited = trace.fields.iter().filter(|(field, _)| attributes.fields.get(*field).is_none());
+    let own_environment =
+        attributes.fields.get(Field::Environment).or_else(|| trace.fields.get(Field::Environment));
+    if let (Some(environment), None) = (environment, own_environment) {
         string_attribute(&mut out, attribute_key(Field::Environment), "", environment.as_bytes());
     }
     if let Some(release) = release {
         string_attribute(&mut out, "langfuse.release", "", release.as_bytes());
     }
-    for (field, text) in attributes.fields.iter().chain(trace.fields.iter()) {
+    for (field, text) in attributes.fields.iter().chain(inherited) {
         match field {
             Field::Input | Field::Output => (),
             Field::PromptVersion => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use langfuse_edge::observation::{Field, ObservationData, ObservationKind, TraceAttributes};
+use langfuse_edge::observation::{Attributes, Field, ObservationData, ObservationKind, TraceAttributes};
 use langfuse_edge::wire::{Record, encode};
 use langfuse_edge::{Timestamp, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -209,6 +209,29 @@ fn what_is_set_twice_is_sent_once_with_its_last_value() {
     assert_eq!(attribute(&span, "langfuse.observation.model.name"), Some(text("second")));
     assert_eq!(attribute(&span, "langfuse.observation.metadata.note"), Some(text("second")));
     assert_eq!(span.attributes.len(), 4);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_an_observation_says_itself_wins_over_its_trace_and_the_client() {
+    let mut observation = observation(1);
+    let mut trace = TraceAttributes::default();
+    for (field, own) in [(Field::Version, "1"), (Field::UserId, "own"), (Field::Environment, "own")] {
+        observation.attributes.fields.set(field, own);
+        trace.fields.set(field, "trace's");
+    }
+    trace.fields.set(Field::SessionId, "trace's");
+    observation.trace = Arc::new(trace);
+    let record = encode(observation.clone(), END, Some("client's"), None);
+    let span = decode(&body_of(vec![record])).remove(0);
+    assert_eq!(attribute(&span, "langfuse.version"), Some(text("1")));
+    assert_eq!(attribute(&span, "user.id"), Some(text("own")));
+    assert_eq!(attribute(&span, "langfuse.environment"), Some(text("own")));
+    assert_eq!(attribute(&span, "session.id"), Some(text("trace's")));
+
+    observation.attributes = Attributes::default();
+    let span = decode(&body_of(vec![encode(observation, END, Some("client's"), None)])).remove(0);
+    assert_eq!(attribute(&span, "langfuse.version"), Some(text("trace's")));
+    assert_eq!(attribute(&span, "langfuse.environment"), Some(text("trace's")));
 }
 
 #[wasm_bindgen_test(unsupported = test)]
