@@ -2,7 +2,7 @@
 
 use super::Record;
 use super::protobuf::{begin, bytes, field_len, fixed64, uint, varint_len};
-use crate::observation::{Field, ObservationData};
+use crate::observation::{Field, ObservationData, ObservationKind};
 use crate::time::Timestamp;
 
 /// Field numbers of the messages, by message.
@@ -67,8 +67,13 @@ pub fn encode(
     bytes(&mut out, field::SPAN_NAME, name.as_bytes());
     uint(&mut out, field::SPAN_KIND, SPAN_KIND_INTERNAL);
     fixed64(&mut out, field::SPAN_START, start.as_nanos());
-    // A clock that was set back during the observation must not give it a negative duration.
-    fixed64(&mut out, field::SPAN_END, end.max(*start).as_nanos());
+    let end = match kind {
+        // A point in time, also when it is recorded later.
+        ObservationKind::Event => *start,
+        // A clock that was set back during the observation must not give it a negative duration.
+        _ => end.max(*start),
+    };
+    fixed64(&mut out, field::SPAN_END, end.as_nanos());
 
     string_attribute(&mut out, "langfuse.observation.type", "", kind.as_str().as_bytes());
     if *is_local_root {

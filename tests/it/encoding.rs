@@ -340,6 +340,14 @@ fn an_end_before_the_start_gives_a_duration_of_zero() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn an_event_ends_when_it_begins() {
+    let mut observation = observation(1);
+    observation.kind = ObservationKind::Event;
+    let span = sent(observation);
+    assert_eq!((span.start_time_unix_nano, span.end_time_unix_nano), (START.as_nanos(), START.as_nanos()));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_record_knows_its_id() {
     let mut observation = observation(9);
     observation.context.trace_id = TraceId::from_random([1; 16]);
