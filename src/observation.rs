@@ -153,16 +153,27 @@ impl std::fmt::Debug for Text {
     }
 }
 
+/// The metadata name of the note that input and output were removed.
+pub(crate) const REMOVED_PAYLOAD: &str = "langfuse_edge_truncated";
+
 /// Named values, each as [`Text`]; setting a name again replaces its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata(Vec<(String, Text)>);
 
 impl Metadata {
-    /// Sets a value. Names that Langfuse writes itself, and those it drops because they would change the
-    /// prototype of an object, get a trailing underscore, so that the value is not lost.
+    /// Sets a value. Names that Langfuse or this crate writes itself, and those Langfuse drops because they would
+    /// change the prototype of an object, get a trailing underscore, so that the value is not lost.
     pub fn set(&mut self, name: &str, value: Text) {
-        const TAKEN: [&str; 7] =
-            ["", "attributes", "resourceAttributes", "scope", "__proto__", "constructor", "prototype"];
+        const TAKEN: [&str; 8] = [
+            "",
+            "attributes",
+            "resourceAttributes",
+            "scope",
+            "__proto__",
+            "constructor",
+            "prototype",
+            REMOVED_PAYLOAD,
+        ];
         let mut safe = String::with_capacity(name.len() + 1);
         for segment in name.split('.') {
             if !safe.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::Record;
 use super::protobuf::{begin, bytes, field_len, fixed64, uint, varint_len};
-use crate::observation::{Field, ObservationData, ObservationKind};
+use crate::observation::{Field, ObservationData, ObservationKind, REMOVED_PAYLOAD};
 use crate::time::Timestamp;
 
 /// Field numbers of the messages, by message.
@@ -143,7 +143,7 @@ fn attribute_key(field: Field) -> &'static str {
 /// Appends to a span the note that its input and output were removed.
 pub(super) fn note_removed_payload(out: &mut Vec<u8>, removed: usize) {
     let note = format!("input and output were too large for the server and are left out ({removed} bytes)");
-    string_attribute(out, "langfuse.observation.metadata.", "langfuse_edge_truncated", note.as_bytes());
+    string_attribute(out, "langfuse.observation.metadata.", REMOVED_PAYLOAD, note.as_bytes());
 }
 
 /// The bytes a span of `len` bytes takes in a body.
