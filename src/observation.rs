@@ -1,5 +1,6 @@
 //! What is recorded: observations, their attributes and what they share with their trace.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -121,17 +122,13 @@ impl Text {
         self.0.as_bytes()
     }
 
-    /// Cuts the text to `limit` bytes at a character boundary and says how much is gone.
-    pub(crate) fn cut(&mut self, limit: usize) {
+    /// The text, when it is longer than `limit` bytes cut there at a character boundary and saying how much is gone.
+    pub(crate) fn cut(&self, limit: usize) -> Cow<'_, str> {
         if self.0.len() <= limit {
-            return;
+            return Cow::Borrowed(&self.0);
         }
-        let end = self.0.floor_char_boundary(limit);
-        let removed = self.0.len() - end;
-        self.0.truncate(end);
-        self.0.push_str("…[truncated ");
-        self.0.push_str(&removed.to_string());
-        self.0.push_str(" bytes]");
+        let (kept, removed) = self.0.split_at(self.0.floor_char_boundary(limit));
+        Cow::Owned([kept, "…[truncated ", &removed.len().to_string(), " bytes]"].concat())
     }
 }
 
@@ -271,18 +268,6 @@ impl Attributes {
         }
         for (name, value) in newer.metadata.0 {
             self.metadata.set(&name, value);
-        }
-    }
-
-    /// Cuts the values that can be large; ids, model, usage and cost stay whole.
-    pub(crate) fn cut(&mut self, limit: usize) {
-        let payload =
-            self.fields.0.iter_mut().filter(|(field, _)| matches!(field, Field::Input | Field::Output));
-        for (_, text) in payload {
-            text.cut(limit);
-        }
-        for (_, value) in &mut self.metadata.0 {
-            value.cut(limit);
         }
     }
 }

@@ -38,25 +38,25 @@ const SPAN_KIND_INTERNAL: u64 = 1;
 const SCOPE_NAME: &str = "langfuse-sdk-edge";
 const SERVICE_NAME: &str = "langfuse-edge";
 
-/// The most bytes of input, output or a metadata value. Langfuse cuts larger ones to 500 KiB itself, without saying
-/// how much is gone.
+/// The most bytes of input, output, status message or a metadata value. Langfuse cuts larger ones to 500 KiB itself,
+/// without saying how much is gone. What must stay whole to be understood, such as token usage, is never cut.
 const FIELD_BYTES: usize = 1024 * 1024;
 
 /// Encodes an observation that ends at `end`. `environment` and `release` are the client's; an environment of the
 /// observation or its trace wins over it, as the observation wins over its trace.
 #[must_use]
 pub fn encode(
-    mut observation: ObservationData,
+    observation: ObservationData,
     end: Timestamp,
     environment: Option<&str>,
     release: Option<&str>,
 ) -> Record {
-    observation.attributes.cut(FIELD_BYTES);
     let ObservationData { context, parent, is_local_root, kind, name, start, attributes, trace } =
         &observation;
-    let payload = [Field::Input, Field::Output].map(|field| (field, attributes.fields.get(field)));
+    let cut = |field| (field, attributes.fields.get(field).map(|text| text.cut(FIELD_BYTES)));
+    let payload = [Field::Input, Field::Output].map(cut);
     let payload_len: usize =
-        payload.iter().filter_map(|(_, text)| text.map(|text| text.as_bytes().len())).sum();
+        payload.iter().filter_map(|(_, text)| text.as_ref()).map(|text| text.len()).sum();
 
     let mut out = Vec::with_capacity(512 + payload_len);
     bytes(&mut out, field::SPAN_TRACE_ID, context.trace_id.as_bytes());
@@ -96,6 +96,9 @@ pub fn encode(
                     int_attribute(&mut out, attribute_key(field), version);
                 }
             }
+            Field::StatusMessage => {
+                string_attribute(&mut out, attribute_key(field), "", text.cut(FIELD_BYTES).as_bytes());
+            }
             _ => string_attribute(&mut out, attribute_key(field), "", text.as_bytes()),
         }
     }
@@ -105,7 +108,7 @@ pub fn encode(
         ("langfuse.observation.metadata.", &attributes.metadata),
     ] {
         for (name, value) in metadata.iter() {
-            string_attribute(&mut out, prefix, name, value.as_bytes());
+            string_attribute(&mut out, prefix, name, value.cut(FIELD_BYTES).as_bytes());
         }
     }
 

@@ -333,6 +333,21 @@ fn an_input_of_two_mib_is_cut_at_a_character_and_says_by_how_much() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_status_message_and_metadata_of_the_trace_are_cut_too() {
+    let long = "x".repeat(2 * MIB);
+    let mut observation = observation(1);
+    observation.attributes.fields.set(Field::StatusMessage, long.clone());
+    let mut trace = TraceAttributes::default();
+    trace.metadata.set("log", long.into());
+    observation.trace = Arc::new(trace);
+    let span = sent(observation);
+    for key in ["langfuse.observation.status_message", "langfuse.trace.metadata.log"] {
+        let Some(Value::StringValue(cut)) = attribute(&span, key) else { panic!("{key} is a string") };
+        assert_eq!(cut, format!("{}…[truncated {MIB} bytes]", "x".repeat(MIB)), "{key}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn an_end_before_the_start_gives_a_duration_of_zero() {
     let record = encode(observation(1), Timestamp::from_millis(5), None, None);
     let span = decode(&body_of(vec![record])).remove(0);
