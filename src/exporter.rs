@@ -173,9 +173,17 @@ struct Flush {
 #[derive(Debug, Default)]
 struct Pause {
     until: Timestamp,
+    /// The time the server named itself, which no answer to another request shortens.
+    named: Timestamp,
     failures: u32,
     /// Waiting within a flush is useless: the configuration has to change first.
     misconfigured: bool,
+}
+
+impl Pause {
+    fn end(&self) -> Timestamp {
+        self.until.max(self.named)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -259,15 +267,16 @@ impl Exporter {
         let (low, high) = LOOK_AGAIN;
         let look_again = now + (now.since(flush.started) / 4).clamp(low, high);
         let next = if self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark) {
-            if self.pause.until <= now {
+            let pause_end = self.pause.end();
+            if pause_end <= now {
                 return Action::Send(self.lease(id, now));
             }
-            let pause_outlasts_flush = self.pause.misconfigured || self.pause.until >= flush.deadline;
+            let pause_outlasts_flush = self.pause.misconfigured || pause_end >= flush.deadline;
             match (pause_outlasts_flush, self.leases.is_empty()) {
                 (true, true) => return self.finish(id, now),
                 (true, false) => look_again,
-                (false, true) => self.pause.until,
-                (false, false) => self.pause.until.min(look_again),
+                (false, true) => pause_end,
+                (false, false) => pause_end.min(look_again),
             }
         } else {
             look_again
@@ -318,7 +327,7 @@ impl Exporter {
 
     fn apply(&mut self, decision: Decision, lease: Lease, outcome: &Outcome, now: Timestamp) {
         if !matches!(decision, Decision::Retry { .. } | Decision::Misconfigured) {
-            self.pause = Pause::default();
+            self.pause = Pause { named: self.pause.named, ..Pause::default() };
         }
         match decision {
             Decision::Delivered => {
@@ -328,13 +337,18 @@ impl Exporter {
             }
             Decision::Retry { after } => {
                 let failures = self.pause.failures + 1;
-                let wait = after.unwrap_or_else(|| retry::backoff(failures, jitter(&lease.batch, failures)));
-                self.pause =
-                    Pause { until: self.pause.until.max(now + wait), failures, misconfigured: false };
+                let backoff = retry::backoff(failures, jitter(&lease.batch, failures));
+                self.pause = Pause {
+                    until: self.pause.until.max(now + backoff),
+                    named: after.map_or(self.pause.named, |after| self.pause.named.max(now + after)),
+                    failures,
+                    misconfigured: false,
+                };
                 self.queue.restore(lease.batch);
             }
             Decision::Misconfigured => {
-                self.pause = Pause { until: now + MISCONFIGURED_PAUSE, failures: 0, misconfigured: true };
+                let until = now + MISCONFIGURED_PAUSE;
+                self.pause = Pause { until, named: self.pause.named, failures: 0, misconfigured: true };
                 self.queue.restore(lease.batch);
             }
             Decision::TooLarge if lease.batch.len() > 1 => {

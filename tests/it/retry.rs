@@ -155,6 +155,34 @@ fn the_time_a_server_names_is_kept() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_server_that_names_no_time_to_wait_is_not_hammered() {
+    let mut host = Host::new(|_| status(429).retry_after("0"));
+    host.record(1..=40);
+    assert_eq!(host.flush().retained, 40);
+    assert!(host.requests.len() <= 30, "{} requests in 25 s", host.requests.len());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn an_answer_to_another_request_does_not_shorten_the_time_a_server_named() {
+    for other in [200, 400, 503] {
+        let mut host = Host::new(move |request| match request.at {
+            at if at >= secs(1) => status(200),
+            at if at.is_zero() => status(429).retry_after("3"),
+            _ => status(other).after(millis(300)),
+        });
+        host.record(1..=1);
+        let first = host.begin_flush(DEFAULT_BUDGET);
+        host.run_until(millis(1));
+        host.record(2..=2);
+        let second = host.begin_flush(DEFAULT_BUDGET);
+        assert_eq!(host.finish(first).delivered, 1);
+        host.finish(second);
+        assert_eq!(host.requests[1].at, millis(1));
+        assert!(host.requests[2].at >= secs(3), "{:?} in spite of {other}", host.requests[2].at);
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_time_beyond_the_budget_ends_the_flush_early_and_binds_the_next_ones() {
     let mut host =
         Host::new(|request| if request.at < secs(60) { status(429).retry_after("60") } else { status(200) });
