@@ -268,7 +268,9 @@ impl Exporter {
         let look_again = now + (now.since(flush.started) / 4).clamp(low, high);
         let next = if self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark) {
             let pause_end = self.pause.end();
-            if pause_end <= now {
+            // Of a server that may still refuse everything, one request finds that out for all.
+            let another_probes = self.pause.misconfigured && !self.leases.is_empty();
+            if pause_end <= now && !another_probes {
                 return Action::Send(self.lease(id, now));
             }
             let pause_outlasts_flush = self.pause.misconfigured || pause_end >= flush.deadline;

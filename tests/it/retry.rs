@@ -230,6 +230,21 @@ fn a_misconfigured_client_asks_once_and_then_falls_silent_for_a_while() {
     }
 }
 
+#[wasm_bindgen_test(unsupported = test)]
+fn flushes_that_overlap_send_one_probe_together() {
+    let mut host =
+        Host::new(|request| if request.at < secs(35) { status(401).after(millis(300)) } else { status(200) });
+    host.record(1..=1000);
+    host.flush();
+    host.run_until(secs(31));
+    let flushes = [0; 3].map(|_| host.begin_flush(DEFAULT_BUDGET));
+    assert_eq!(flushes.map(|flush| host.finish(flush).retained), [1000; 3]);
+    assert_eq!(host.requests.len(), 2, "one at first, and one probe");
+    host.run_until(secs(90));
+    let flushes = [0; 3].map(|_| host.begin_flush(DEFAULT_BUDGET));
+    assert_eq!(flushes.map(|flush| host.finish(flush).delivered), [1000; 3]);
+}
+
 /// The pause after a first failure of a client whose first record has this id.
 fn due_after_failure(id: u64) -> Duration {
     let mut exporter = Exporter::new(Settings::default());
