@@ -218,7 +218,7 @@ impl Exporter {
     pub fn push(&mut self, record: Record) -> Pushed {
         self.last_sequence += 1;
         self.totals.recorded += 1;
-        let queued = Queued { sequence: self.last_sequence, lease: 0, group: 0, record };
+        let queued = Queued { sequence: self.last_sequence, lease: None, group: 0, record };
         if self.leased.records >= self.settings.queue_records
             || self.leased.bytes + queued.record.len() > self.settings.queue_bytes
         {
@@ -394,7 +394,7 @@ impl Exporter {
         let room = self.batch_bytes.saturating_sub(self.preamble.overhead());
         let mut batch = self.queue.take_batch(room, self.settings.batch_records);
         for queued in &mut batch {
-            queued.lease = lease.0;
+            queued.lease = Some(lease.0);
         }
         let body = self.preamble.body(batch.iter().map(|queued| &queued.record));
         let mut timeout = self.settings.attempt_timeout;

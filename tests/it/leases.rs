@@ -103,6 +103,16 @@ fn a_late_failure_changes_nothing() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn the_success_of_a_request_that_nobody_sent_settles_nothing() {
+    let mut exporter = Exporter::new(Settings::default());
+    exporter.push(small_record(1));
+    for number in [0.0, 1.0, f64::NAN] {
+        exporter.handle_response(LeaseId::from_f64(number), &response(200), START);
+        assert_eq!((exporter.stats().queued, exporter.stats().delivered), (1, 0), "lease {number}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn an_expired_lease_is_told_by_its_own_flush() {
     let mut exporter = Exporter::new(Settings::default());
     exporter.push(small_record(1));
