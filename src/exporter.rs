@@ -354,8 +354,9 @@ impl Exporter {
                 self.queue.restore(lease.batch);
             }
             Decision::TooLarge if lease.batch.len() > 1 => {
-                self.batch_bytes = self.batch_bytes.min(lease.body_len / 2).max(SMALLEST_BATCH_BYTES);
-                if lease.body_len / 2 < SMALLEST_BATCH_BYTES {
+                let half = lease.body_len / 2;
+                self.batch_bytes = self.batch_bytes.min(half.max(SMALLEST_BATCH_BYTES));
+                if half < SMALLEST_BATCH_BYTES {
                     self.restore_halved(lease.batch);
                 } else {
                     self.queue.restore(lease.batch);

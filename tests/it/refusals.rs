@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use langfuse_edge::exporter::Settings;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::body::spans;
@@ -29,6 +30,18 @@ fn a_request_too_large_for_the_server_is_split_and_the_limit_remembered() {
     let second_round = &host.requests[first_round..];
     assert!(second_round.iter().all(|request| request.body.len() <= PROXY_LIMIT), "a second 413");
     assert!(second_round.len() <= 8, "{} requests for 800 kB", second_round.len());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_413_never_makes_batches_larger_than_they_were_set() {
+    let mut settings = Settings::default();
+    settings.batch_bytes = 2000;
+    let mut host = Host::with(settings, limited_to(1500));
+    host.record(1..=40);
+    assert!(host.flush().ok);
+    host.record(41..=80);
+    assert!(host.flush().ok);
+    assert!(host.requests.iter().all(|request| request.body.len() <= 2000));
 }
 
 #[wasm_bindgen_test(unsupported = test)]
