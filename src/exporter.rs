@@ -13,6 +13,7 @@
 //! isolate frozen, its promise never settled) never comes back to say so; when the lease expires the records
 //! return to the queue, and the next flush of anyone sends them.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::queue::{Queue, Queued};
@@ -90,7 +91,6 @@ pub enum Pushed {
 }
 
 /// A request to send.
-#[derive(Debug)]
 pub struct Request {
     /// To be given to [`Exporter::handle_response`] with the outcome.
     pub lease: LeaseId,
@@ -98,6 +98,14 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Give up after this long, and report [`Outcome::Failed`].
     pub timeout: Duration,
+}
+
+/// Without the body, which is what the user recorded.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lease, body, timeout } = self;
+        write!(f, "Request {{ lease: {lease:?}, body: {} bytes, timeout: {timeout:?} }}", body.len())
+    }
 }
 
 /// What a driver does next.

@@ -12,6 +12,7 @@ mod ids;
 mod leases;
 mod refusals;
 mod retry;
+mod secrecy;
 #[cfg(not(target_arch = "wasm32"))]
 mod tidy;
 mod time;
