@@ -151,6 +151,19 @@ fn a_flush_without_time_sends_nothing_and_says_what_it_retained() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn no_request_begins_in_the_last_moment_of_a_flush() {
+    for (moment, is_sent) in [(millis(80), true), (millis(81), false), (millis(100), false)] {
+        let mut exporter = Exporter::new(Settings::default());
+        exporter.push(small_record(1));
+        let flush = exporter.begin_flush(millis(100), START);
+        match exporter.poll(flush, START + moment) {
+            Action::Send(request) => assert!(is_sent && request.timeout == millis(20), "{request:?}"),
+            other => assert!(!is_sent && done(other).retained == 1),
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_failed_attempt_is_made_again_with_the_same_bytes() {
     for failure in [|| status(503), || status(500), reset] {
         let mut failures = vec![failure];
