@@ -363,7 +363,7 @@ impl Observation {
     pub fn end_at(&self, end: Timestamp) {
         let open = self.lock().take();
         if let (Some(open), Some(Enabled { driver, config })) = (open, self.langfuse.enabled.as_deref()) {
-            driver.push(wire::encode(open, end, config.environment.as_deref(), config.release.as_deref()));
+            driver.push(wire::encode(open, end, config.environment(), config.release()));
         }
     }
 

@@ -193,14 +193,38 @@ pub struct Config {
     base_url: String,
     public_key: String,
     secret_key: Secret,
-    pub(crate) environment: Option<String>,
-    pub(crate) release: Option<String>,
-    pub(crate) timeout: Duration,
+    environment: Option<String>,
+    release: Option<String>,
+    timeout: Duration,
     flush_at: u32,
     flush_interval: Duration,
 }
 
 impl Config {
+    /// Where traces go.
+    #[must_use]
+    pub fn traces_url(&self) -> String {
+        format!("{}/api/public/otel/v1/traces", self.base_url)
+    }
+
+    /// The environment the observations belong to.
+    #[must_use]
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+
+    /// The release of the program.
+    #[must_use]
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
+    }
+
+    /// How long one attempt to send may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Records that make a long-lived process send.
     #[must_use]
     pub fn flush_at(&self) -> u32 {
@@ -211,11 +235,6 @@ impl Config {
     #[must_use]
     pub fn flush_interval(&self) -> Duration {
         self.flush_interval
-    }
-
-    /// Where traces go.
-    pub(crate) fn traces_url(&self) -> String {
-        format!("{}/api/public/otel/v1/traces", self.base_url)
     }
 
     pub(crate) fn public_key(&self) -> &str {

@@ -13,6 +13,7 @@
 //! isolate frozen, its promise never settled) never comes back to say so; when the lease expires the records
 //! return to the queue, and the next flush of anyone sends them.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::queue::{Queue, Queued};
@@ -90,7 +91,6 @@ pub enum Pushed {
 }
 
 /// A request to send.
-#[derive(Debug)]
 pub struct Request {
     /// To be given to [`Exporter::handle_response`] with the outcome.
     pub lease: LeaseId,
@@ -98,6 +98,14 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Give up after this long, and report [`Outcome::Failed`].
     pub timeout: Duration,
+}
+
+/// Without the body, which is what the user recorded.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lease, body, timeout } = self;
+        write!(f, "Request {{ lease: {lease:?}, body: {} bytes, timeout: {timeout:?} }}", body.len())
+    }
 }
 
 /// What a driver does next.
@@ -173,20 +181,17 @@ struct Flush {
 #[derive(Debug, Default)]
 struct Pause {
     until: Timestamp,
-    cause: PauseCause,
-    /// Failures in a row.
+    /// The time the server named itself, which no answer to another request shortens.
+    named: Timestamp,
     failures: u32,
+    /// Waiting within a flush is useless: the configuration has to change first.
+    misconfigured: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum PauseCause {
-    /// Our own back-off, which a success ends.
-    #[default]
-    Backoff,
-    /// A time the server named. It holds for every request, whatever becomes of those that are on their way.
-    RetryAfter,
-    /// Waiting within a flush is useless: the configuration has to change first.
-    Misconfigured,
+impl Pause {
+    fn end(&self) -> Timestamp {
+        self.until.max(self.named)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -217,23 +222,25 @@ impl Exporter {
     }
 
     /// Takes a record in. When that takes the queue above its bounds, the oldest records that are not in
-    /// flight are dropped; when everything else is in flight, that is this one.
+    /// flight are dropped; one that does not fit beside what is in flight is dropped itself, and no other.
     pub fn push(&mut self, record: Record) -> Pushed {
         self.last_sequence += 1;
         self.totals.recorded += 1;
-        let sequence = self.last_sequence;
-        self.queue.push(Queued { sequence, lease: 0, group: 0, record });
-        let mut pushed = Pushed::Queued;
+        let queued = Queued { sequence: self.last_sequence, lease: None, group: 0, record };
+        if self.leased.records >= self.settings.queue_records
+            || self.leased.bytes + queued.record.len() > self.settings.queue_bytes
+        {
+            self.settle(&queued, Fate::Dropped(DropReason::QueueFull));
+            return Pushed::Dropped(DropReason::QueueFull);
+        }
+        self.queue.push(queued);
         while self.queue.len() + self.leased.records > self.settings.queue_records
             || self.queue.bytes() + self.leased.bytes > self.settings.queue_bytes
         {
             let Some(oldest) = self.queue.pop_oldest() else { break };
-            if oldest.sequence == sequence {
-                pushed = Pushed::Dropped(DropReason::QueueFull);
-            }
             self.settle(&oldest, Fate::Dropped(DropReason::QueueFull));
         }
-        pushed
+        Pushed::Queued
     }
 
     /// Begins a flush of everything recorded so far, waiting or in flight, which is over after `budget`.
@@ -268,16 +275,18 @@ impl Exporter {
         let (low, high) = LOOK_AGAIN;
         let look_again = now + (now.since(flush.started) / 4).clamp(low, high);
         let next = if self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark) {
-            if self.pause.until <= now {
+            let pause_end = self.pause.end();
+            // Of a server that may still refuse everything, one request finds that out for all.
+            let another_probes = self.pause.misconfigured && !self.leases.is_empty();
+            if pause_end <= now && !another_probes {
                 return Action::Send(self.lease(id, now));
             }
-            let pause_outlasts_flush =
-                self.pause.cause == PauseCause::Misconfigured || self.pause.until >= flush.deadline;
+            let pause_outlasts_flush = self.pause.misconfigured || pause_end >= flush.deadline;
             match (pause_outlasts_flush, self.leases.is_empty()) {
                 (true, true) => return self.finish(id, now),
                 (true, false) => look_again,
-                (false, true) => self.pause.until,
-                (false, false) => self.pause.until.min(look_again),
+                (false, true) => pause_end,
+                (false, false) => pause_end.min(look_again),
             }
         } else {
             look_again
@@ -328,10 +337,7 @@ impl Exporter {
 
     fn apply(&mut self, decision: Decision, lease: Lease, outcome: &Outcome, now: Timestamp) {
         if !matches!(decision, Decision::Retry { .. } | Decision::Misconfigured) {
-            self.pause.failures = 0;
-            if self.pause.cause != PauseCause::RetryAfter {
-                self.pause = Pause::default();
-            }
+            self.pause = Pause { named: self.pause.named, ..Pause::default() };
         }
         match decision {
             Decision::Delivered => {
@@ -340,24 +346,25 @@ impl Exporter {
                 }
             }
             Decision::Retry { after } => {
-                self.pause.failures += 1;
-                let (wait, cause) = match after {
-                    Some(after) => (after, PauseCause::RetryAfter),
-                    None => (self.backoff(&lease.batch), PauseCause::Backoff),
+                let failures = self.pause.failures + 1;
+                let backoff = retry::backoff(failures, jitter(&lease.batch, failures));
+                self.pause = Pause {
+                    until: self.pause.until.max(now + backoff),
+                    named: after.map_or(self.pause.named, |after| self.pause.named.max(now + after)),
+                    failures,
+                    misconfigured: false,
                 };
-                if now + wait > self.pause.until {
-                    self.pause = Pause { until: now + wait, cause, ..self.pause };
-                }
                 self.queue.restore(lease.batch);
             }
             Decision::Misconfigured => {
                 let until = now + MISCONFIGURED_PAUSE;
-                self.pause = Pause { until, cause: PauseCause::Misconfigured, failures: 0 };
+                self.pause = Pause { until, named: self.pause.named, failures: 0, misconfigured: true };
                 self.queue.restore(lease.batch);
             }
             Decision::TooLarge if lease.batch.len() > 1 => {
-                self.batch_bytes = self.batch_bytes.min(lease.body_len / 2).max(SMALLEST_BATCH_BYTES);
-                if lease.body_len / 2 < SMALLEST_BATCH_BYTES {
+                let half = lease.body_len / 2;
+                self.batch_bytes = self.batch_bytes.min(half.max(SMALLEST_BATCH_BYTES));
+                if half < SMALLEST_BATCH_BYTES {
                     self.restore_halved(lease.batch);
                 } else {
                     self.queue.restore(lease.batch);
@@ -396,7 +403,7 @@ impl Exporter {
         let room = self.batch_bytes.saturating_sub(self.preamble.overhead());
         let mut batch = self.queue.take_batch(room, self.settings.batch_records);
         for queued in &mut batch {
-            queued.lease = lease.0;
+            queued.lease = Some(lease.0);
         }
         let body = self.preamble.body(batch.iter().map(|queued| &queued.record));
         let mut timeout = self.settings.attempt_timeout;
@@ -455,14 +462,6 @@ impl Exporter {
         Action::Done(flush.report)
     }
 
-    /// Observation ids are random already, so the jitter is drawn from the batch's first one; the number of
-    /// failures is mixed in (by the 32-bit golden ratio) so that the next draw differs.
-    fn backoff(&self, batch: &[Queued]) -> Duration {
-        let id = batch.first().map_or([0; 8], |queued| *queued.record.id().as_bytes());
-        let random = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
-        retry::backoff(self.pause.failures, (random ^ self.pause.failures).wrapping_mul(0x9e37_79b9))
-    }
-
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
@@ -475,4 +474,12 @@ fn beginning(text: &str, limit: usize) -> String {
 
 fn batch_bytes(batch: &[Queued]) -> usize {
     batch.iter().map(|queued| queued.record.len()).sum()
+}
+
+/// Observation ids are random already, so the jitter is drawn from the batch's first one; the number of
+/// failures is mixed in (by the 32-bit golden ratio) so that the next draw differs.
+fn jitter(batch: &[Queued], failures: u32) -> u32 {
+    let id = batch.first().map_or([0; 8], |queued| *queued.record.id().as_bytes());
+    let random = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+    (random ^ failures).wrapping_mul(0x9e37_79b9)
 }

@@ -1,5 +1,6 @@
 //! What is recorded: observations, their attributes and what they share with their trace.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -121,17 +122,13 @@ impl Text {
         self.0.as_bytes()
     }
 
-    /// Cuts the text to `limit` bytes at a character boundary and says how much is gone.
-    pub(crate) fn cut(&mut self, limit: usize) {
+    /// The text, when it is longer than `limit` bytes cut there at a character boundary and saying how much is gone.
+    pub(crate) fn cut(&self, limit: usize) -> Cow<'_, str> {
         if self.0.len() <= limit {
-            return;
+            return Cow::Borrowed(&self.0);
         }
-        let end = self.0.floor_char_boundary(limit);
-        let removed = self.0.len() - end;
-        self.0.truncate(end);
-        self.0.push_str("…[truncated ");
-        self.0.push_str(&removed.to_string());
-        self.0.push_str(" bytes]");
+        let (kept, removed) = self.0.split_at(self.0.floor_char_boundary(limit));
+        Cow::Owned([kept, "…[truncated ", &removed.len().to_string(), " bytes]"].concat())
     }
 }
 
@@ -153,16 +150,27 @@ impl std::fmt::Debug for Text {
     }
 }
 
+/// The metadata name of the note that input and output were removed.
+pub(crate) const REMOVED_PAYLOAD: &str = "langfuse_edge_truncated";
+
 /// Named values, each as [`Text`]; setting a name again replaces its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata(Vec<(String, Text)>);
 
 impl Metadata {
-    /// Sets a value. Names that Langfuse writes itself, and those it drops because they would change the
-    /// prototype of an object, get a trailing underscore, so that the value is not lost.
+    /// Sets a value. Names that Langfuse or this crate writes itself, and those Langfuse drops because they would
+    /// change the prototype of an object, get a trailing underscore, so that the value is not lost.
     pub fn set(&mut self, name: &str, value: Text) {
-        const TAKEN: [&str; 7] =
-            ["", "attributes", "resourceAttributes", "scope", "__proto__", "constructor", "prototype"];
+        const TAKEN: [&str; 8] = [
+            "",
+            "attributes",
+            "resourceAttributes",
+            "scope",
+            "__proto__",
+            "constructor",
+            "prototype",
+            REMOVED_PAYLOAD,
+        ];
         let mut safe = String::with_capacity(name.len() + 1);
         for segment in name.split('.') {
             if !safe.is_empty() {
@@ -260,18 +268,6 @@ impl Attributes {
         }
         for (name, value) in newer.metadata.0 {
             self.metadata.set(&name, value);
-        }
-    }
-
-    /// Cuts the values that can be large; ids, model, usage and cost stay whole.
-    pub(crate) fn cut(&mut self, limit: usize) {
-        let payload =
-            self.fields.0.iter_mut().filter(|(field, _)| matches!(field, Field::Input | Field::Output));
-        for (_, text) in payload {
-            text.cut(limit);
-        }
-        for (_, value) in &mut self.metadata.0 {
-            value.cut(limit);
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::wire::Record;
 pub(crate) struct Queued {
     /// The order of recording, which no clock decides.
     pub(crate) sequence: u64,
-    /// The lease this record was last sent under; 0 before the first.
-    pub(crate) lease: u64,
+    /// The lease this record was last sent under.
+    pub(crate) lease: Option<u64>,
     /// Records of one group are sent by themselves, so that a refused batch can be halved; 0 is no group.
     pub(crate) group: u64,
     pub(crate) record: Record,
@@ -79,9 +79,9 @@ impl Queue {
     /// Takes the records last sent under `lease`.
     pub(crate) fn take_sent_under(&mut self, lease: u64) -> Vec<Queued> {
         let mut taken = Vec::new();
-        if self.records.iter().any(|queued| queued.lease == lease) {
+        if self.records.iter().any(|queued| queued.lease == Some(lease)) {
             for queued in std::mem::take(&mut self.records) {
-                if queued.lease == lease {
+                if queued.lease == Some(lease) {
                     self.bytes -= queued.record.len();
                     taken.push(queued);
                 } else {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DropReason {
-    /// The queue was at its bound in bytes or records, and this was the oldest record not in flight.
+    /// The queue was at its bound in bytes or records, and this was the oldest record not in flight, or one that
+    /// does not fit at all.
     QueueFull,
 }
 

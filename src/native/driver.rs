@@ -42,7 +42,7 @@ type Reply = Box<dyn FnOnce(FlushReport) + Send>;
 impl Driver {
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
         let settings =
-            Settings { queue_bytes: QUEUE_BYTES, attempt_timeout: config.timeout, ..Settings::default() };
+            Settings { queue_bytes: QUEUE_BYTES, attempt_timeout: config.timeout(), ..Settings::default() };
         let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
         let (commands, inbox) = unbounded_channel();
         let http = Http::new(config)?;

@@ -102,7 +102,7 @@ impl Driver {
         reason = "the native driver, which has the same face, can fail to start"
     )]
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
-        let settings = Settings { attempt_timeout: config.timeout, ..Settings::default() };
+        let settings = Settings { attempt_timeout: config.timeout(), ..Settings::default() };
         let this = Client {
             exporter: RefCell::new(Exporter::new(settings)),
             target: Target::new(config),

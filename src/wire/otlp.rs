@@ -2,7 +2,7 @@
 
 use super::Record;
 use super::protobuf::{begin, bytes, field_len, fixed64, uint, varint_len};
-use crate::observation::{Field, ObservationData};
+use crate::observation::{Field, ObservationData, ObservationKind, REMOVED_PAYLOAD};
 use crate::time::Timestamp;
 
 /// Field numbers of the messages, by message.
@@ -38,24 +38,25 @@ const SPAN_KIND_INTERNAL: u64 = 1;
 const SCOPE_NAME: &str = "langfuse-sdk-edge";
 const SERVICE_NAME: &str = "langfuse-edge";
 
-/// The most bytes of input, output or a metadata value. Langfuse cuts larger ones to 500 KiB itself, without saying
-/// how much is gone.
+/// The most bytes of input, output, status message or a metadata value. Langfuse cuts larger ones to 500 KiB itself,
+/// without saying how much is gone. What must stay whole to be understood, such as token usage, is never cut.
 const FIELD_BYTES: usize = 1024 * 1024;
 
-/// Encodes an observation that ends at `end`. `environment` and `release` are the client's.
+/// Encodes an observation that ends at `end`. `environment` and `release` are the client's; an environment of the
+/// observation or its trace wins over it, as the observation wins over its trace.
 #[must_use]
 pub fn encode(
-    mut observation: ObservationData,
+    observation: ObservationData,
     end: Timestamp,
     environment: Option<&str>,
     release: Option<&str>,
 ) -> Record {
-    observation.attributes.cut(FIELD_BYTES);
     let ObservationData { context, parent, is_local_root, kind, name, start, attributes, trace } =
         &observation;
-    let payload = [Field::Input, Field::Output].map(|field| (field, attributes.fields.get(field)));
+    let cut = |field| (field, attributes.fields.get(field).map(|text| text.cut(FIELD_BYTES)));
+    let payload = [Field::Input, Field::Output].map(cut);
     let payload_len: usize =
-        payload.iter().filter_map(|(_, text)| text.map(|text| text.as_bytes().len())).sum();
+        payload.iter().filter_map(|(_, text)| text.as_ref()).map(|text| text.len()).sum();
 
     let mut out = Vec::with_capacity(512 + payload_len);
     bytes(&mut out, field::SPAN_TRACE_ID, context.trace_id.as_bytes());
@@ -66,26 +67,37 @@ pub fn encode(
     bytes(&mut out, field::SPAN_NAME, name.as_bytes());
     uint(&mut out, field::SPAN_KIND, SPAN_KIND_INTERNAL);
     fixed64(&mut out, field::SPAN_START, start.as_nanos());
-    // A clock that was set back during the observation must not give it a negative duration.
-    fixed64(&mut out, field::SPAN_END, end.max(*start).as_nanos());
+    let end = match kind {
+        // A point in time, also when it is recorded later.
+        ObservationKind::Event => *start,
+        // A clock that was set back during the observation must not give it a negative duration.
+        _ => end.max(*start),
+    };
+    fixed64(&mut out, field::SPAN_END, end.as_nanos());
 
     string_attribute(&mut out, "langfuse.observation.type", "", kind.as_str().as_bytes());
     if *is_local_root {
         bool_attribute(&mut out, "langfuse.internal.is_app_root", true);
     }
-    if let (Some(environment), None) = (environment, attributes.fields.get(Field::Environment)) {
+    let inherited = trace.fields.iter().filter(|(field, _)| attributes.fields.get(*field).is_none());
+    let own_environment =
+        attributes.fields.get(Field::Environment).or_else(|| trace.fields.get(Field::Environment));
+    if let (Some(environment), None) = (environment, own_environment) {
         string_attribute(&mut out, attribute_key(Field::Environment), "", environment.as_bytes());
     }
     if let Some(release) = release {
         string_attribute(&mut out, "langfuse.release", "", release.as_bytes());
     }
-    for (field, text) in attributes.fields.iter().chain(trace.fields.iter()) {
+    for (field, text) in attributes.fields.iter().chain(inherited) {
         match field {
             Field::Input | Field::Output => (),
             Field::PromptVersion => {
                 if let Some(version) = text.as_str().parse::<u32>().ok().filter(|version| *version <= 65535) {
                     int_attribute(&mut out, attribute_key(field), version);
                 }
+            }
+            Field::StatusMessage => {
+                string_attribute(&mut out, attribute_key(field), "", text.cut(FIELD_BYTES).as_bytes());
             }
             _ => string_attribute(&mut out, attribute_key(field), "", text.as_bytes()),
         }
@@ -96,7 +108,7 @@ pub fn encode(
         ("langfuse.observation.metadata.", &attributes.metadata),
     ] {
         for (name, value) in metadata.iter() {
-            string_attribute(&mut out, prefix, name, value.as_bytes());
+            string_attribute(&mut out, prefix, name, value.cut(FIELD_BYTES).as_bytes());
         }
     }
 
@@ -134,7 +146,7 @@ fn attribute_key(field: Field) -> &'static str {
 /// Appends to a span the note that its input and output were removed.
 pub(super) fn note_removed_payload(out: &mut Vec<u8>, removed: usize) {
     let note = format!("input and output were too large for the server and are left out ({removed} bytes)");
-    string_attribute(out, "langfuse.observation.metadata.", "langfuse_edge_truncated", note.as_bytes());
+    string_attribute(out, "langfuse.observation.metadata.", REMOVED_PAYLOAD, note.as_bytes());
 }
 
 /// The bytes a span of `len` bytes takes in a body.
