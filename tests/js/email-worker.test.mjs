@@ -1,69 +1,29 @@
 // The email Worker in workerd against the receiver, run as a user runs it: through demo.mjs.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const RECEIVER = process.env.LANGFUSE_EDGE_BIN ?? join(ROOT, "target/debug/langfuse-edge");
+import { ROOT, start } from "./support/program.mjs";
+import { KEYS, receiverFor } from "./support/receiver.mjs";
+
 const DEMO = join(ROOT, "examples/cloudflare-worker/demo.mjs");
 const EMAILS = join(ROOT, "examples/emails");
-const KEYS = { public: "pk-lf-test", secret: "sk-lf-test" };
 const MESSAGES = (await readdir(EMAILS)).filter((name) => name.endsWith(".eml")).length;
 
-/** Starts a program; `line(pattern)` resolves with its next line of output that matches, `done` with its exit. */
-function start(command, args, env = {}) {
-  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
-  const output = [];
-  const waiting = new Set();
-  for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on("line", (line) => {
-      output.push(line);
-      for (const waiter of waiting) waiter(line);
-    });
-  }
-  const done = new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", (code) => resolve({ code, output: output.join("\n") }));
-  });
-  const line = (pattern) =>
-    Promise.race([
-      new Promise((resolve) => {
-        const waiter = (text) => {
-          const match = pattern.exec(text);
-          if (match) waiting.delete(waiter), resolve(match);
-        };
-        waiting.add(waiter);
-      }),
-      done.then(({ output: all }) => assert.fail(`ended without a line like ${pattern}:\n${all}`)),
-    ]);
-  return { line, done, kill: (signal) => child.kill(signal) };
-}
-
-async function startReceiver(t) {
-  const receiver = start(RECEIVER, ["dev", "--public-key", KEYS.public, "--secret-key", KEYS.secret]);
-  t.after(() => receiver.kill("SIGKILL"));
-  const [, url] = await receiver.line(/listening on (http:\S+)/);
-  return { ...receiver, url };
-}
-
 function startDemo(t, receiver, args = [], env = {}) {
-  const keys = ["--public-key", KEYS.public, "--secret-key", KEYS.secret];
+  const keys = ["--public-key", KEYS.publicKey, "--secret-key", KEYS.secretKey];
   const demo = start(process.execPath, [DEMO, "--receiver", receiver.url, ...keys, ...args], env);
   t.after(() => demo.kill("SIGKILL"));
   return demo;
 }
 
-const trees = async ({ url }) => (await fetch(`${url}/dev/trees?format=text&normalized=true`)).text();
 const progress = (output) => output.split("\n").filter((line) => /^\[ *\d+\/\d+\]/.test(line));
 const observations = (text) => text.split("\n").filter((line) => /^\W*[A-Z]+ /.test(line)).length;
 
 test("every observation of every message arrives once, in the expected trees", async (t) => {
-  const receiver = await startReceiver(t);
+  const receiver = await receiverFor(t);
   const { code, output } = await startDemo(t, receiver).done;
   assert.equal(code, 0, output);
   assert.equal(progress(output).length, MESSAGES);
@@ -79,20 +39,20 @@ test("an observation that is missing from the expectation makes the demo fail an
   t.after(() => rm(directory, { recursive: true }));
   await copyFile(join(EMAILS, "08-unknown-order.eml"), join(directory, "08-unknown-order.eml"));
   const wrong = join(directory, "expected-trees.txt");
-  const recorded = await startDemo(t, await startReceiver(t), ["--emails", directory, "--update-expected"]).done;
+  const recorded = await startDemo(t, await receiverFor(t), ["--emails", directory, "--update-expected"]).done;
   assert.equal(recorded.code, 0, recorded.output);
   const text = await readFile(wrong, "utf8");
   const lines = text.split("\n");
   const failed = lines.findIndex((line) => line.includes("lookup_order"));
   await writeFile(wrong, lines.toSpliced(failed, 1).join("\n"));
 
-  const { code, output } = await startDemo(t, await startReceiver(t), ["--emails", directory]).done;
+  const { code, output } = await startDemo(t, await receiverFor(t), ["--emails", directory]).done;
   assert.equal(code, 1, output);
   assert.ok(output.includes(`+ ${lines[failed]}`), output);
 });
 
 test("an LLM endpoint that answers 500 costs one message its answer and shows as an ERROR generation", async (t) => {
-  const receiver = await startReceiver(t);
+  const receiver = await receiverFor(t);
   const { code, output } = await startDemo(t, receiver, ["--llm-fail", "Refund for order"]).done;
   assert.equal(code, 1, output);
   const failed = progress(output).filter((line) => /classify: the LLM endpoint answered 500/.test(line));
@@ -101,7 +61,7 @@ test("an LLM endpoint that answers 500 costs one message its answer and shows as
   assert.equal(progress(output).filter((line) => /replied|holding reply|not answered/.test(line)).length, MESSAGES - 2);
 
   const expected = (await readFile(join(EMAILS, "expected-trees.txt"), "utf8")).split("\n\n");
-  const received = (await trees(receiver)).split("\n\n");
+  const received = (await receiver.trees()).split("\n\n");
   const changed = received.filter((tree) => !expected.includes(tree));
   assert.equal(changed.length, 1, output);
   assert.match(changed[0], /GENERATION +classify +ERROR/);
@@ -109,14 +69,14 @@ test("an LLM endpoint that answers 500 costs one message its answer and shows as
 });
 
 test("without an OpenAI key each message gets one clear line and its trace says why", async (t) => {
-  const receiver = await startReceiver(t);
+  const receiver = await receiverFor(t);
   const { output } = await startDemo(t, receiver, ["--no-openai-key"]).done;
   assert.equal(progress(output).filter((line) => /OPENAI_API_KEY is not set/.test(line)).length, MESSAGES - 1, output);
-  assert.equal((await trees(receiver)).match(/GENERATION +classify +ERROR/g)?.length, MESSAGES - 1);
+  assert.equal((await receiver.trees()).match(/GENERATION +classify +ERROR/g)?.length, MESSAGES - 1);
 });
 
 test("without Langfuse keys the mail is answered all the same, with one warning", async (t) => {
-  const receiver = await startReceiver(t);
+  const receiver = await receiverFor(t);
   const { output } = await startDemo(t, receiver, ["--no-langfuse-key"]).done;
   assert.equal(progress(output).filter((line) => /replied|holding reply|not answered/.test(line)).length, MESSAGES - 1, output);
   assert.equal(output.match(/^ *warning: .*LANGFUSE_PUBLIC_KEY/gm)?.length, 1, output);
@@ -124,7 +84,7 @@ test("without Langfuse keys the mail is answered all the same, with one warning"
 });
 
 test("a receiver that dies after the third message costs one flush deadline, and the retained observations are counted", async (t) => {
-  const receiver = await startReceiver(t);
+  const receiver = await receiverFor(t);
   const demo = startDemo(t, receiver, [], { FLUSH_TIMEOUT_MS: "2000" });
   await demo.line(/^\[ 3\//);
   receiver.kill("SIGKILL");
@@ -149,7 +109,7 @@ test("what is not mail is named in one line, and the messages after it are answe
   );
   await copyFile(join(EMAILS, "01-plain-text.eml"), join(directory, "5-plain.eml"));
 
-  const receiver = await startReceiver(t);
+  const receiver = await receiverFor(t);
   const { code, output } = await startDemo(t, receiver, ["--emails", directory, "--update-expected"]).done;
   assert.equal(code, 0, output);
   const [empty, binary, noFrom, nothing, plain] = progress(output);
@@ -158,5 +118,5 @@ test("what is not mail is named in one line, and the messages after it are answe
   assert.match(noFrom, /rejected: .*no From header/);
   assert.match(nothing, /rejected: .*neither text nor attachments/);
   assert.match(plain, /order_status, 1 tool step, replied/);
-  assert.equal((await trees(receiver)).match(/^AGENT +handle_email +ERROR/gm)?.length, 4);
+  assert.equal((await receiver.trees()).match(/^AGENT +handle_email +ERROR/gm)?.length, 4);
 });

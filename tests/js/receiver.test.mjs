@@ -1,11 +1,7 @@
 // The receiver over real HTTP: what it accepts and refuses, how it fails on purpose, what it shows.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
 import { LangfuseSpanProcessor } from "@langfuse/otel";
@@ -14,52 +10,26 @@ import { context } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
 
-const BIN =
-  process.env.LANGFUSE_EDGE_BIN ?? fileURLToPath(new URL("../../target/debug/langfuse-edge", import.meta.url));
-const KEYS = { publicKey: "pk-lf-dev", secretKey: "sk-lf-dev" };
+import { start } from "./support/program.mjs";
+import { BIN, KEYS, startReceiver } from "./support/receiver.mjs";
+import { until } from "./support/until.mjs";
+
 const BASIC = `Basic ${btoa(`${KEYS.publicKey}:${KEYS.secretKey}`)}`;
 const TRACES = "/api/public/otel/v1/traces";
 const INGESTION = "/api/public/ingestion";
 
-/** Starts the program; `url` is known when it listens, `lines` grows with what it prints. */
-async function start(...flags) {
-  const child = spawn(BIN, ["dev", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
-  const lines = [];
-  createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
-  const url = await until(() => /^langfuse-edge dev listening on (http:\S+)$/.exec(lines[0] ?? "")?.[1]);
-  const stop = async (signal = "SIGTERM") => {
-    child.kill(signal);
-    const [code] = await once(child, "exit");
-    return code;
-  };
-  return { url, lines, stop };
-}
-
-async function until(probe, milliseconds = 5000) {
-  for (const end = Date.now() + milliseconds; Date.now() < end; await sleep(10)) {
-    const value = await probe();
-    if (value) return value;
-  }
-  assert.fail(`not within ${milliseconds} ms: ${probe}`);
-}
-
 let server;
-before(async () => (server = await start()));
+before(async () => (server = await startReceiver()));
 after(() => server.stop());
-beforeEach(() => dev("reset", {}));
+beforeEach(() => server.reset());
 
 const get = async (path, headers = { authorization: BASIC }) => fetch(server.url + path, { headers });
 const json = async (path) => (await get(path)).json();
-const state = () => json("/dev/state");
-const rows = () => json("/dev/rows");
-const requests = () => json("/dev/requests");
-const tree = async () => (await get("/dev/trees?normalized=true")).text();
-
-async function dev(route, body) {
-  const response = await fetch(`${server.url}/dev/${route}`, { method: "POST", body: JSON.stringify(body) });
-  return { status: response.status, body: await response.json() };
-}
-const fault = async (body) => assert.deepEqual(await dev("faults", body), { status: 200, body: {} });
+const state = () => server.state();
+const rows = () => server.rows();
+const requests = () => server.requests();
+const tree = () => server.trees();
+const fault = (body) => server.fault(body);
 
 function post(path, body, headers = {}, options = {}) {
   const all = { authorization: BASIC, "content-type": "application/json", ...headers };
@@ -313,7 +283,7 @@ describe("ingestion", () => {
       ],
     );
     assert.equal(errors[0].message, "Event type not accepted");
-    const stored = await json("/dev/scores");
+    const stored = await server.scores();
     assert.deepEqual(stored.map(({ id, value, dataType }) => [id, value, dataType]), [["good", 0.9, "NUMERIC"]]);
   });
 
@@ -459,7 +429,7 @@ describe("faults", () => {
     await fault({ delayMs: 200 });
     const answer = post(TRACES, otlp(span(1)));
     await until(async () => (await state()).requests === 1);
-    await dev("reset", {});
+    await server.reset();
     assert.equal((await answer).status, 503);
     const counts = await state();
     assert.deepEqual([counts.requests, counts.rows], [0, 0]);
@@ -501,7 +471,7 @@ describe("faults", () => {
   });
 
   test("a fault that cannot be meant is refused by name", async () => {
-    const { status, body } = await dev("faults", { stauts: 503 });
+    const { status, body } = await server.post("faults", { stauts: 503 });
     assert.equal(status, 400);
     assert.match(body.message, /stauts/);
     assert.equal((await post(TRACES, otlp(span(1)))).status, 200);
@@ -510,7 +480,10 @@ describe("faults", () => {
 
 describe("the program", () => {
   test("takes a fault and its own keys, prints trees, and ends cleanly", async () => {
-    const own = await start("--print", "--public-key", "pk", "--secret-key", "sk", "--fault", '{"status":500,"first":1}');
+    const own = await startReceiver([
+      ...["--public-key", "pk", "--secret-key", "sk"],
+      ...["--print", "--fault", '{"status":500,"first":1}'],
+    ]);
     try {
       const send = () =>
         fetch(own.url + TRACES, {
@@ -528,19 +501,16 @@ describe("the program", () => {
   });
 
   test("ends cleanly on an interrupt, also with a request open", async () => {
-    const own = await start("--fault", '{"hang":true}');
+    const own = await startReceiver(["--fault", '{"hang":true}']);
     const open = fetch(own.url + TRACES, { method: "POST", body: "{}" }).catch((error) => error);
-    await until(async () => (await (await fetch(`${own.url}/dev/state`)).json()).requests === 1);
+    await until(async () => (await own.state()).requests === 1);
     assert.equal(await own.stop("SIGINT"), 0);
     assert.ok((await open) instanceof Error);
   });
 
   test("says what is wrong with a flag", async () => {
-    const child = spawn(BIN, ["dev", "--fault", '{"stauts":1}'], { stdio: ["ignore", "ignore", "pipe"] });
-    let said = "";
-    child.stderr.on("data", (data) => (said += data));
-    const [code] = await once(child, "close");
+    const { code, output } = await start(BIN, ["dev", "--fault", '{"stauts":1}']).done;
     assert.equal(code, 2);
-    assert.match(said, /stauts/);
+    assert.match(output, /stauts/);
   });
 });

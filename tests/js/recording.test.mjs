@@ -1,0 +1,610 @@
+// What is recorded, as it arrives: attributes, kinds, times, ids, and values that cannot be recorded as they are.
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, test } from "node:test";
+
+import { Langfuse } from "langfuse-edge";
+
+import { startScript } from "./support/program.mjs";
+import { KEYS, startReceiver } from "./support/receiver.mjs";
+
+const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
+const PARENT_ID = "b7ad6b7169203331";
+const MIB = 1024 * 1024;
+
+let receiver;
+before(async () => (receiver = await startReceiver()));
+after(() => receiver.stop());
+beforeEach(() => receiver.reset());
+
+/** Calls `record` with a new client and gives the rows that the receiver has afterwards. */
+async function recorded(record, options = {}) {
+  const langfuse = new Langfuse({ ...receiver.options, ...options });
+  record(langfuse);
+  const report = await langfuse.flush();
+  assert.ok(report.ok, JSON.stringify(report));
+  const rows = await receiver.rows();
+  assert.equal(rows.length, report.delivered);
+  return rows;
+}
+
+async function recordedOne(attributes, options, clientOptions) {
+  const [row] = await recorded((langfuse) => langfuse.startObservation("one", attributes, options).end(), clientOptions);
+  return row;
+}
+
+/** The metadata the user gave, without what the server adds. */
+function ownMetadata({ metadata }) {
+  const added = ([name]) => !/^(scope|resourceAttributes)\./.test(name);
+  return Object.fromEntries(Object.entries(metadata).filter(added));
+}
+
+/** The type of each attribute on the wire, such as `stringValue`. */
+const wireTypes = ({ otlpAttributes }) =>
+  Object.fromEntries(otlpAttributes.map(({ key, value }) => [key, Object.keys(value).join()]));
+
+describe("attributes", () => {
+  test("each of them arrives under its key and in its type", async () => {
+    const row = await recordedOne(
+      {
+        input: [{ role: "user", content: "?" }],
+        output: "plain text",
+        metadata: { plan: "pro", seats: 3 },
+        level: "WARNING",
+        statusMessage: "slow",
+        version: "1.2.3",
+        environment: "staging",
+        model: "gpt-4o",
+        modelParameters: { temperature: 0.5, stop: "END" },
+        usageDetails: { input: 5, output: 7, input_cached_tokens: 2 },
+        costDetails: { input: 0.1, output: 0.2 },
+        completionStartTime: new Date("2026-01-02T03:04:05.678Z"),
+        prompt: { name: "greeting", version: 4 },
+      },
+      { asType: "generation" },
+      { release: "r1" },
+    );
+    assert.deepEqual(row.attributes, {
+      "langfuse.observation.type": "generation",
+      "langfuse.observation.input": '[{"role":"user","content":"?"}]',
+      "langfuse.observation.output": "plain text",
+      "langfuse.observation.metadata.plan": "pro",
+      "langfuse.observation.metadata.seats": "3",
+      "langfuse.observation.level": "WARNING",
+      "langfuse.observation.status_message": "slow",
+      "langfuse.observation.model.name": "gpt-4o",
+      "langfuse.observation.model.parameters": '{"temperature":0.5,"stop":"END"}',
+      "langfuse.observation.usage_details": '{"input":5,"output":7,"input_cached_tokens":2}',
+      "langfuse.observation.cost_details": '{"input":0.1,"output":0.2}',
+      "langfuse.observation.completion_start_time": "2026-01-02T03:04:05.678Z",
+      "langfuse.observation.prompt.name": "greeting",
+      "langfuse.observation.prompt.version": 4,
+      "langfuse.version": "1.2.3",
+      "langfuse.environment": "staging",
+      "langfuse.release": "r1",
+      "langfuse.internal.is_app_root": true,
+    });
+    const types = wireTypes(row);
+    assert.equal(row.otlpAttributes.length, Object.keys(types).length, "no key comes twice");
+    const { "langfuse.observation.prompt.version": version, "langfuse.internal.is_app_root": root, ...texts } = types;
+    assert.deepEqual([version, root], ["intValue", "boolValue"]);
+    assert.deepEqual([...new Set(Object.values(texts))], ["stringValue"]);
+
+    assert.equal(row.type, "GENERATION");
+    assert.equal(row.providedModelName, "gpt-4o");
+    assert.deepEqual(row.modelParameters, { temperature: 0.5, stop: "END" });
+    assert.deepEqual(row.usageDetails, { input: 5, output: 7, input_cached_tokens: 2, total: 14 });
+    assert.deepEqual(row.costDetails.input, 0.1);
+    assert.equal(row.completionStartTime, "2026-01-02T03:04:05.678Z");
+    assert.deepEqual([row.promptName, row.promptVersion], ["greeting", 4]);
+    assert.deepEqual([row.level, row.statusMessage], ["WARNING", "slow"]);
+    assert.deepEqual([row.environment, row.version, row.release], ["staging", "1.2.3", "r1"]);
+    assert.deepEqual(ownMetadata(row), { plan: "pro", seats: "3" });
+    assert.equal(row.sdkName, "langfuse-edge");
+    assert.match(row.scope.name, /^langfuse-sdk/);
+  });
+
+  test("without any, type and place are all that is sent", async () => {
+    const row = await recordedOne();
+    assert.deepEqual(row.attributes, { "langfuse.observation.type": "span", "langfuse.internal.is_app_root": true });
+    assert.deepEqual([row.name, row.type, row.level, row.input, row.output], ["one", "SPAN", "DEFAULT", null, null]);
+  });
+
+  test("the client's environment counts where an observation has none, and never twice", async () => {
+    const rows = await recorded(
+      (langfuse) => {
+        langfuse.startObservation("client's").end();
+        langfuse.startObservation("own", { environment: "canary" }).end();
+      },
+      { environment: "production" },
+    );
+    for (const [name, environment] of [["client's", "production"], ["own", "canary"]]) {
+      const row = rows.find((row) => row.name === name);
+      assert.equal(row.environment, environment);
+      assert.equal(row.otlpAttributes.filter(({ key }) => key === "langfuse.environment").length, 1);
+    }
+  });
+
+  test("levels", async () => {
+    for (const level of ["DEBUG", "DEFAULT", "WARNING", "ERROR"]) {
+      await receiver.reset();
+      assert.equal((await recordedOne({ level })).level, level);
+    }
+  });
+
+  test("strings stay as they are, everything else becomes JSON", async () => {
+    for (const [value, text] of [
+      ["", ""],
+      ['{"already":"json"}', '{"already":"json"}'],
+      ["héllo 你好 🎉", "héllo 你好 🎉"],
+      [0, "0"],
+      [false, "false"],
+      [NaN, "null"],
+      [[1, "x", null], '[1,"x",null]'],
+      [{ a: { b: "ü" } }, '{"a":{"b":"ü"}}'],
+      [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+      [{ toJSON: () => "text" }, '"text"'],
+    ]) {
+      await receiver.reset();
+      const { attributes } = await recordedOne({ input: value, output: value });
+      assert.equal(attributes["langfuse.observation.input"], text);
+      assert.equal(attributes["langfuse.observation.output"], text);
+    }
+    for (const absent of [undefined, null]) {
+      await receiver.reset();
+      const { attributes } = await recordedOne({ input: absent, output: absent, model: absent, metadata: absent });
+      assert.deepEqual(Object.keys(attributes), ["langfuse.internal.is_app_root", "langfuse.observation.type"]);
+    }
+  });
+
+  test("metadata: strings unquoted, others JSON, absent values left out", async () => {
+    const row = await recordedOne({
+      metadata: { text: "t", quoted: '"q"', number: 1.5, yes: true, list: [1], deep: { a: 1 }, none: null, undef: undefined },
+    });
+    const sent = Object.entries(row.attributes)
+      .filter(([key]) => key.startsWith("langfuse.observation.metadata."))
+      .map(([key, value]) => [key.slice("langfuse.observation.metadata.".length), value]);
+    assert.deepEqual(Object.fromEntries(sent), {
+      text: "t",
+      quoted: '"q"',
+      number: "1.5",
+      yes: "true",
+      list: "[1]",
+      deep: '{"a":1}',
+    });
+  });
+
+  test("metadata under names that the server takes for itself is not lost", async () => {
+    const row = await recordedOne({
+      metadata: {
+        attributes: "a",
+        resourceAttributes: "r",
+        scope: "s",
+        ["__proto__"]: "p",
+        constructor: "c",
+        "x.prototype.y": "d",
+        "": "empty",
+        "with space.and.dots": "n",
+      },
+    });
+    assert.deepEqual(ownMetadata(row), {
+      attributes_: "a",
+      resourceAttributes_: "r",
+      scope_: "s",
+      __proto___: "p",
+      constructor_: "c",
+      "x.prototype_.y": "d",
+      _: "empty",
+      "with space.and.dots": "n",
+    });
+    assert.equal(row.metadata["scope.name"], row.scope.name);
+  });
+
+  test("metadata that is no object is kept under the name value", async () => {
+    for (const [metadata, value] of [["text", "text"], [7, "7"], [[1, 2], "[1,2]"], [false, "false"]]) {
+      await receiver.reset();
+      assert.deepEqual(ownMetadata(await recordedOne({ metadata })), { value });
+    }
+  });
+
+  test("what is not of its attribute's type is left out", async () => {
+    const { attributes } = await recordedOne({
+      level: 3,
+      statusMessage: { text: "no" },
+      model: 4,
+      version: true,
+      environment: [],
+      modelParameters: "hot",
+      usageDetails: [5, 7],
+      costDetails: 0.5,
+      completionStartTime: "yesterday",
+      prompt: "greeting",
+    });
+    assert.deepEqual(Object.keys(attributes), ["langfuse.internal.is_app_root", "langfuse.observation.type"]);
+    for (const wrong of ["attributes", 5, true, Symbol("s")]) {
+      await receiver.reset();
+      assert.equal(Object.keys((await recordedOne(wrong)).attributes).length, 2);
+    }
+  });
+
+  test("costs that are negative or no number are left out", async () => {
+    const { attributes } = await recordedOne({ costDetails: { input: 0.1, output: -1, total: Infinity, a: NaN, b: "1", c: 0 } });
+    assert.equal(attributes["langfuse.observation.cost_details"], '{"input":0.1,"c":0}');
+  });
+
+  test("a prompt: versions as numbers or text, no fallbacks, nothing out of range", async () => {
+    const versions = [[1, 1], ["2", 2], [65535, 65535], [65536, undefined], [-1, undefined], [1.5, undefined], ["v3", undefined]];
+    for (const [version, sent] of versions) {
+      await receiver.reset();
+      const { attributes } = await recordedOne({ prompt: { name: "p", version } }, { asType: "generation" });
+      assert.equal(attributes["langfuse.observation.prompt.version"], sent, `version ${version}`);
+    }
+    for (const prompt of [{ name: "p", version: 1, isFallback: true }, { version: 1 }, { name: "p" }]) {
+      await receiver.reset();
+      const { attributes } = await recordedOne({ prompt }, { asType: "generation" });
+      assert.ok(!("langfuse.observation.prompt.name" in attributes), JSON.stringify(prompt));
+    }
+  });
+
+  test("OpenAI's usage object is understood", async () => {
+    const usageDetails = { prompt_tokens: 9, completion_tokens: 12, total_tokens: 21 };
+    const row = await recordedOne({ usageDetails }, { asType: "generation" });
+    assert.deepEqual(row.usageDetails, { input: 9, output: 12, total: 21 });
+  });
+});
+
+describe("values that cannot be recorded as they are", () => {
+  const circular = { name: "circular" };
+  circular.self = circular;
+  const boom = () => {
+    throw new Error("boom");
+  };
+  const unserializable = {
+    circular,
+    bigint: 1n,
+    "an object with a bigint": { a: 1n },
+    "a getter that throws": { get a() { return boom(); } },
+    "toJSON that throws": { toJSON: boom },
+    "a function": () => 1,
+    "a symbol": Symbol("s"),
+    "a proxy that throws": new Proxy({}, { get: boom, ownKeys: boom, getOwnPropertyDescriptor: boom, has: boom }),
+  };
+  for (const [what, value] of Object.entries(unserializable)) {
+    test(`${what} as input, output or a metadata value`, async () => {
+      const row = await recordedOne({ input: value, output: value, metadata: { value, other: "kept" } });
+      assert.equal(row.input, "[not serializable]");
+      assert.equal(row.output, "[not serializable]");
+      assert.deepEqual(ownMetadata(row), { value: "[not serializable]", other: "kept" });
+    });
+  }
+
+  test("a getter that throws hides its own attribute only", async () => {
+    const attributes = { get input() { return boom(); }, output: "kept", get level() { return boom(); }, get prompt() { return boom(); } };
+    const row = await recordedOne(attributes, { get asType() { return boom(); }, get startTime() { return boom(); } });
+    assert.deepEqual([row.input, row.output, row.type], [null, "kept", "SPAN"]);
+    await receiver.reset();
+    const proxy = new Proxy({}, { get: boom, ownKeys: boom, has: boom });
+    assert.equal((await recordedOne(proxy, proxy)).name, "one");
+  });
+
+  test("lone surrogates become replacement characters", async () => {
+    const lone = "a\ud800b";
+    const attributes = { input: lone, output: { lone }, model: lone, statusMessage: lone, metadata: { lone, [lone]: 1 } };
+    const [row] = await recorded((langfuse) => langfuse.startObservation(lone, attributes).end());
+    assert.deepEqual([row.name, row.input], ["a\ufffdb", "a\ufffdb"]);
+    assert.equal(row.output, '{"lone":"a\\ud800b"}');
+    assert.deepEqual([row.providedModelName, row.statusMessage], ["a\ufffdb", "a\ufffdb"]);
+    assert.deepEqual(ownMetadata(row), { lone: "a\ufffdb", "a\ufffdb": "1" });
+  });
+
+  test("2 MiB of text are cut to 1 MiB at a character boundary, and say so", async () => {
+    const row = await recordedOne({ input: "x".repeat(2 * MIB), output: "x" + "é".repeat(MIB) });
+    assert.equal(row.input, `${"x".repeat(MIB)}…[truncated ${MIB} bytes]`);
+    assert.equal(row.output, `x${"é".repeat(MIB / 2 - 1)}…[truncated ${MIB + 2} bytes]`);
+    await receiver.reset();
+    const { metadata } = await recordedOne({ metadata: { large: "x".repeat(2 * MIB), small: "s" } });
+    assert.equal(metadata.large, `${"x".repeat(MIB)}…[truncated ${MIB} bytes]`);
+    assert.equal(metadata.small, "s");
+  });
+
+  test("a record that the server finds too large is reported, and the others arrive", async () => {
+    const langfuse = new Langfuse(receiver.options);
+    await receiver.fault({ maxBodyBytes: 5_000_000 });
+    const metadata = Object.fromEntries(Array.from({ length: 6 }, (_, n) => [`m${n}`, "x".repeat(MIB)]));
+    const large = langfuse.startObservation("large", { metadata });
+    large.end();
+    langfuse.startObservation("small").end();
+    const report = await langfuse.flush();
+    assert.deepEqual([report.ok, report.delivered, report.dropped], [false, 1, 0]);
+    assert.deepEqual(report.rejected.map(({ id, status }) => [id, status]), [[large.id, 413]]);
+    assert.deepEqual((await receiver.rows()).map(({ name }) => name), ["small"]);
+  });
+});
+
+describe("kinds and times", () => {
+  const KINDS = ["span", "generation", "event", "agent", "tool", "chain", "retriever", "evaluator", "embedding", "guardrail"];
+
+  test("all ten kinds, by their names", async () => {
+    const rows = await recorded((langfuse) => {
+      for (const asType of KINDS) {
+        const observation = langfuse.startObservation(asType, {}, { asType });
+        assert.equal(observation.type, asType);
+        observation.end();
+      }
+    });
+    assert.equal(rows.length, KINDS.length, "an event is not recorded again when it is ended");
+    for (const { name, type, attributes } of rows) {
+      assert.equal(type, name.toUpperCase());
+      assert.equal(attributes["langfuse.observation.type"], name);
+    }
+  });
+
+  test("an unknown kind becomes a span and a warning that names the known ones", async (t) => {
+    const warn = t.mock.method(console, "warn", () => {});
+    for (const asType of ["Generation", "llm", ""]) {
+      await receiver.reset();
+      warn.mock.resetCalls();
+      const row = await recordedOne({ input: "kept" }, { asType });
+      assert.deepEqual([row.type, row.input], ["SPAN", "kept"]);
+      assert.equal(warn.mock.callCount(), 1);
+      assert.match(warn.mock.calls[0].arguments[0], /^langfuse-edge: asType must be one of span, generation, .*guardrail$/);
+    }
+  });
+
+  test("an event ends when it starts", async () => {
+    const langfuse = new Langfuse(receiver.options);
+    const event = langfuse.startObservation("click", { input: 1 }, { asType: "event" });
+    event.update({ input: 2 });
+    assert.equal((await langfuse.flush()).delivered, 1);
+    const [row] = await receiver.rows();
+    assert.deepEqual([row.type, row.input], ["EVENT", "1"]);
+    assert.equal(Number(row.endTimeUnixNano) - Number(row.startTimeUnixNano) < 1e9, true);
+  });
+
+  test("start and end as Date and as milliseconds", async () => {
+    const [start, end] = [1_700_000_000_123, 1_700_000_001_456];
+    for (const time of [(ms) => new Date(ms), (ms) => ms]) {
+      await receiver.reset();
+      const [row] = await recorded((langfuse) =>
+        langfuse.startObservation("timed", {}, { startTime: time(start) }).end(time(end)),
+      );
+      assert.deepEqual([row.startTimeUnixNano, row.endTimeUnixNano], [`${start}000000`, `${end}000000`]);
+      assert.deepEqual([row.startTime, row.endTime], [new Date(start).toISOString(), new Date(end).toISOString()]);
+    }
+  });
+
+  test("without them it is now, and a time that is none counts as absent", async () => {
+    for (const none of [undefined, null, NaN, -1, new Date(NaN), "2026-01-01", {}]) {
+      await receiver.reset();
+      const before = Date.now();
+      const [row] = await recorded((langfuse) => langfuse.startObservation("now", {}, { startTime: none }).end(none));
+      const [start, end] = [Date.parse(row.startTime), Date.parse(row.endTime)];
+      assert.ok(before <= start && start <= end && end <= Date.now(), `${String(none)}: ${row.startTime}`);
+    }
+  });
+
+  test("an end before the start gives no negative duration", async () => {
+    const [row] = await recorded((langfuse) => langfuse.startObservation("back", {}, { startTime: 2_000 }).end(1_000));
+    assert.equal(row.startTime, row.endTime);
+  });
+});
+
+describe("places in a trace", () => {
+  test("children share the trace and know their parent", async () => {
+    let ids;
+    const rows = await recorded((langfuse) => {
+      const root = langfuse.startObservation("root");
+      const child = root.startObservation("child", {}, { asType: "agent" });
+      const grandchild = child.startObservation("grandchild", {}, { asType: "tool" });
+      for (const observation of [grandchild, child, root]) observation.end();
+      ids = { root: root.id, child: child.id, trace: new Set([root, child, grandchild].map(({ traceId }) => traceId)) };
+      langfuse.startObservation("another root").end();
+    });
+    const row = Object.fromEntries(rows.map((row) => [row.name, row]));
+    assert.equal(ids.trace.size, 1);
+    assert.equal(row.root.id, ids.root);
+    assert.deepEqual([row.root.parentObservationId, row.child.parentObservationId, row.grandchild.parentObservationId], [null, ids.root, ids.child]);
+    assert.deepEqual([row.root.isAppRoot, row.child.isAppRoot, row.grandchild.isAppRoot], [true, false, false]);
+    assert.ok([row.root, row.child, row.grandchild].every(({ traceId }) => ids.trace.has(traceId)));
+    assert.notEqual(row["another root"].traceId, row.root.traceId);
+  });
+
+  test("a child may outlive its parent", async () => {
+    const rows = await recorded((langfuse) => {
+      const root = langfuse.startObservation("root");
+      root.end();
+      root.startObservation("late child").end();
+    });
+    assert.deepEqual(rows.map(({ name, parentObservationId }) => [name, parentObservationId]), [["root", null], ["late child", rows[0].id]]);
+  });
+
+  test("a trace that began elsewhere is continued", async () => {
+    for (const [traceId, spanId] of [[TRACE_ID, PARENT_ID], [TRACE_ID.toUpperCase(), PARENT_ID.toUpperCase()]]) {
+      await receiver.reset();
+      const row = await recordedOne({}, { parentSpanContext: { traceId, spanId } });
+      assert.deepEqual([row.traceId, row.parentObservationId, row.isAppRoot], [TRACE_ID, PARENT_ID, true]);
+    }
+  });
+
+  test("a place that cannot be is one warning and a new trace", async (t) => {
+    const warn = t.mock.method(console, "warn", () => {});
+    const zeros = (digits) => "0".repeat(digits);
+    for (const parentSpanContext of [
+      {},
+      "text",
+      { traceId: TRACE_ID },
+      { traceId: TRACE_ID.slice(1), spanId: PARENT_ID },
+      { traceId: zeros(32), spanId: PARENT_ID },
+      { traceId: TRACE_ID, spanId: zeros(16) },
+      { traceId: TRACE_ID, spanId: "x".repeat(16) },
+      { traceId: 5, spanId: PARENT_ID },
+    ]) {
+      await receiver.reset();
+      warn.mock.resetCalls();
+      const row = await recordedOne({}, { parentSpanContext });
+      assert.notEqual(row.traceId, TRACE_ID);
+      assert.equal(row.parentObservationId, null);
+      assert.equal(warn.mock.callCount(), 1, JSON.stringify(parentSpanContext));
+      assert.match(warn.mock.calls[0].arguments[0], /^langfuse-edge: .*hex digits, not all zero/);
+    }
+  });
+
+  test("10,000 ids are well-formed and differ", () => {
+    const langfuse = new Langfuse(receiver.options);
+    const [traces, observations] = [new Set(), new Set()];
+    for (let n = 0; n < 10_000; n++) {
+      const observation = langfuse.startObservation("id");
+      assert.match(observation.traceId, /^(?!0{32})[0-9a-f]{32}$/);
+      assert.match(observation.id, /^(?!0{16})[0-9a-f]{16}$/);
+      traces.add(observation.traceId);
+      observations.add(observation.id);
+      observation.free();
+    }
+    assert.deepEqual([traces.size, observations.size], [10_000, 10_000]);
+  });
+});
+
+describe("updates and the end", () => {
+  test("an update replaces what it names, merges metadata by name, and returns the same object", async () => {
+    const [row] = await recorded((langfuse) => {
+      const observation = langfuse.startObservation("one", { input: "first", output: "first", metadata: { a: 1, b: 1 } });
+      assert.equal(observation.update({ output: "second", metadata: { b: 2, c: 2 } }), observation);
+      assert.equal(observation.update({}).update({ model: "m" }).update(undefined), observation);
+      observation.end();
+    });
+    assert.deepEqual([row.input, row.output, row.providedModelName], ["first", "second", "m"]);
+    assert.deepEqual(ownMetadata(row), { a: "1", b: "2", c: "2" });
+  });
+
+  test("after the end, update and end do nothing", async () => {
+    const rows = await recorded((langfuse) => {
+      const observation = langfuse.startObservation("one", { output: "kept" }, { startTime: 1_000 });
+      observation.end(2_000);
+      assert.equal(observation.update({ output: "late", level: "ERROR" }), observation);
+      observation.end(3_000);
+      observation.end();
+    });
+    assert.deepEqual(rows.map(({ output, level, endTime }) => [output, level, endTime]), [["kept", "DEFAULT", new Date(2_000).toISOString()]]);
+  });
+
+  test("what has not ended is not sent", async () => {
+    const langfuse = new Langfuse(receiver.options);
+    const open = langfuse.startObservation("open");
+    const report = await langfuse.flush();
+    assert.deepEqual([report.ok, report.delivered, report.requests], [true, 0, 0]);
+    open.end();
+    assert.equal((await langfuse.flush()).delivered, 1);
+  });
+
+  test("an observation that nobody can end any more arrives with a warning", async (t) => {
+    const script = startScript(
+      t,
+      `import { Langfuse } from "langfuse-edge";
+      const langfuse = new Langfuse(${JSON.stringify(receiver.options)});
+      (() => langfuse.startObservation("forgotten", { input: "kept" }))();
+      let delivered = 0;
+      while (delivered === 0) {
+        gc();
+        await new Promise((resolve) => setImmediate(resolve));
+        ({ delivered } = await langfuse.flush());
+      }`,
+      {},
+      ["--expose-gc"],
+    );
+    assert.equal((await script.done).code, 0);
+    const [row] = await receiver.rows();
+    assert.deepEqual([row.name, row.input, row.level, row.statusMessage], ["forgotten", "kept", "WARNING", "never ended"]);
+  });
+});
+
+describe("configuration", () => {
+  const NO_KEYS = { LANGFUSE_PUBLIC_KEY: "", LANGFUSE_SECRET_KEY: "" };
+  const DISABLED = `
+    import assert from "node:assert/strict";
+    import { Langfuse } from "langfuse-edge";
+    for (const options of JSON.parse(process.env.OPTIONS)) {
+      const langfuse = new Langfuse(options ?? undefined);
+      assert.equal(langfuse.enabled, false);
+      const root = langfuse.startObservation("root", { input: 1 });
+      const child = root.startObservation("child", {}, { asType: "generation" });
+      assert.equal(child.update({ output: 2 }), child);
+      assert.equal(child.traceId, root.traceId);
+      assert.match(child.id, /^[0-9a-f]{16}$/);
+      child.end();
+      root.end();
+      const report = await langfuse.flush();
+      assert.deepEqual([report.ok, report.delivered, report.retained, report.attempts], [true, 0, 0, 0]);
+    }`;
+
+  test("without keys everything is a no-op, with one warning for the whole process", async (t) => {
+    const options = [null, {}, { publicKey: "pk-lf-1" }, { secretKey: "sk-lf-1", publicKey: "" }];
+    const { code, output } = await startScript(t, DISABLED, { ...NO_KEYS, OPTIONS: JSON.stringify(options) }).done;
+    assert.equal(code, 0, output);
+    assert.equal(output, "langfuse-edge: tracing is disabled because publicKey (LANGFUSE_PUBLIC_KEY) is not set");
+  });
+
+  test("switched off on purpose, there is no warning", async (t) => {
+    const options = [{ ...KEYS, enabled: false }];
+    const { code, output } = await startScript(t, DISABLED, { ...NO_KEYS, OPTIONS: JSON.stringify(options) }).done;
+    assert.deepEqual([code, output], [0, ""]);
+    const env = { LANGFUSE_TRACING_ENABLED: "false", OPTIONS: JSON.stringify([KEYS]) };
+    const byEnvironment = await startScript(t, DISABLED, env).done;
+    assert.deepEqual([byEnvironment.code, byEnvironment.output], [0, ""]);
+  });
+
+  test("an option that cannot be used is an Error that names it and shows no key", () => {
+    const bad = {
+      publicKey: ["pk lf 1", "pk:lf:1", "pk-lf-\n1", "pk-lf-é"],
+      secretKey: ["sk lf 1", "sk:lf:1", "sk-lf-\u{1F511}"],
+      baseUrl: ["localhost:3000", "ftp://example.org", "https://", "https://user:hunter2@example.org", "https://example.org/?a=1", "http:// example.org"],
+      enabled: ["maybe", 2],
+      timeout: [0, -1, NaN, Infinity, "soon", 86_401],
+      flushAt: [0, -1, 1.5, "many"],
+      flushInterval: [0, -1, "often"],
+    };
+    for (const [option, values] of Object.entries(bad)) {
+      for (const value of values) {
+        assert.throws(
+          () => new Langfuse({ ...KEYS, [option]: value }),
+          (error) => {
+            assert.ok(error instanceof Error);
+            assert.match(error.message, new RegExp(`^langfuse-edge: ${option} \\(LANGFUSE_[A-Z_]+\\) must be `));
+            for (const secret of [KEYS.publicKey, KEYS.secretKey, "hunter2"]) assert.ok(!error.message.includes(secret));
+            if (option.endsWith("Key")) assert.ok(!error.message.includes(value));
+            return true;
+          },
+          `${option}: ${String(value)}`,
+        );
+      }
+    }
+  });
+
+  test("variables of an env object, of which a bad one is an Error that names it", async () => {
+    const env = { LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: `${receiver.url}/` };
+    const langfuse = Langfuse.fromEnv({ ...env, LANGFUSE_TRACING_ENVIRONMENT: "staging", LANGFUSE_RELEASE: "r2", BINDING: {} });
+    assert.equal(langfuse.enabled, true);
+    langfuse.startObservation("from env").end();
+    assert.equal((await langfuse.flush()).delivered, 1);
+    const [row] = await receiver.rows();
+    assert.deepEqual([row.environment, row.release], ["staging", "r2"]);
+    assert.throws(() => Langfuse.fromEnv({ ...env, LANGFUSE_TIMEOUT: "soon" }), /timeout \(LANGFUSE_TIMEOUT\) must be seconds above 0/);
+    assert.throws(() => Langfuse.fromEnv({ ...env, LANGFUSE_HOST: "x", LANGFUSE_BASE_URL: "" }), /baseUrl \(LANGFUSE_BASE_URL\)/);
+  });
+
+  test("options win over process.env, which fills what they leave out", async (t) => {
+    const source = `
+      import { Langfuse } from "langfuse-edge";
+      const langfuse = new Langfuse({ environment: "option" });
+      langfuse.startObservation("env").end();
+      console.log((await langfuse.flush()).delivered);`;
+    const env = {
+      LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
+      LANGFUSE_SECRET_KEY: KEYS.secretKey,
+      LANGFUSE_HOST: receiver.url,
+      LANGFUSE_TRACING_ENVIRONMENT: "variable",
+      LANGFUSE_RELEASE: "variable",
+    };
+    assert.equal((await startScript(t, source, env).done).output, "1");
+    const [row] = await receiver.rows();
+    assert.deepEqual([row.environment, row.release], ["option", "variable"]);
+  });
+});

@@ -1,0 +1,35 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+
+/**
+ * A server for what the receiver does not do. `answer` is called when a request's body has been read; `connections`
+ * counts those that were ever opened, `open` says how many are now.
+ */
+export async function httpServerFor(t, answer) {
+  const counts = { requests: 0, connections: 0 };
+  const server = createServer(async (request, response) => {
+    for await (const _ of request);
+    counts.requests++;
+    answer(request, response);
+  });
+  server.on("connection", () => counts.connections++);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const open = () => new Promise((resolve, reject) => server.getConnections((error, n) => (error ? reject(error) : resolve(n))));
+  return { url: `http://127.0.0.1:${server.address().port}`, counts, open };
+}
+
+/** An address of this machine where nothing listens. */
+export async function nobodyListens() {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return `http://127.0.0.1:${port}`;
+}

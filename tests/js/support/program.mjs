@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+
+/**
+ * Starts a program. `line(pattern)` resolves with its next line of output that matches, `done` with its exit code and
+ * everything it printed; `lines` grows with what it prints.
+ */
+export function start(command, args, env = {}) {
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const lines = [];
+  const waiting = new Set();
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on("line", (line) => {
+      lines.push(line);
+      for (const waiter of waiting) waiter(line);
+    });
+  }
+  const done = new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, output: lines.join("\n") }));
+  });
+  const line = (pattern) =>
+    Promise.race([
+      new Promise((resolve) => {
+        const waiter = (text) => {
+          const match = pattern.exec(text);
+          if (match) waiting.delete(waiter), resolve(match);
+        };
+        waiting.add(waiter);
+      }),
+      done.then(({ output }) => assert.fail(`ended without a line like ${pattern}:\n${output}`)),
+    ]);
+  return { line, lines, done, kill: (signal) => child.kill(signal) };
+}
+
+/** Starts a module in a process of its own, which is ended with the test at the latest. */
+export function startScript(t, source, env = {}, flags = []) {
+  const script = start(process.execPath, [...flags, "--input-type=module", "--eval", source], env);
+  t.after(() => script.kill("SIGKILL"));
+  return script;
+}

@@ -1,0 +1,51 @@
+// Workers in the real runtime, workerd, through miniflare.
+import { basename, dirname } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+import { Log, LogLevel, Miniflare } from "miniflare";
+
+/** Bundles a Worker as wrangler does. `external` modules are left to `workersFor`. */
+export async function bundle(url, external = []) {
+  const entry = fileURLToPath(url);
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    outdir: dirname(entry),
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker"],
+    external: ["cloudflare:*", "node:*", ...external],
+    loader: { ".wasm": "copy" },
+    logLevel: "silent",
+  });
+  const modules = outputFiles.map(({ path, contents }) => ({
+    type: path.endsWith(".wasm") ? "CompiledWasm" : "ESModule",
+    path: basename(path),
+    contents,
+  }));
+  // The first module is the entry.
+  return modules.toSorted((a, b) => Number(b.type === "ESModule") - Number(a.type === "ESModule"));
+}
+
+/**
+ * Starts Workers, each in an isolate of its own, in one workerd that ends with the test. The first one gets the
+ * requests. `lines` grows with what workerd prints.
+ */
+export async function workersFor(t, compatibility, workers) {
+  const lines = [];
+  const miniflare = new Miniflare({
+    workers: workers.map((worker) => ({ modulesRoot: ".", ...compatibility, ...worker })),
+    cf: false,
+    // Without it workerd keeps to itself what went wrong in a request.
+    verbose: true,
+    log: new Log(LogLevel.NONE),
+    handleRuntimeStdio: (...streams) => {
+      for (const input of streams) createInterface({ input }).on("line", (line) => lines.push(line));
+    },
+  });
+  t.after(() => miniflare.dispose());
+  return { url: await miniflare.ready, lines };
+}

@@ -1,0 +1,18 @@
+// Passes a request on to the Worker that its path begins with. With `cancelWhen`, a URL of the receiver's state, it
+// leaves that Worker alone as soon as the receiver has got a request, as a client does that disconnects.
+export default {
+  async fetch(request, env) {
+    const url = new URL(request.url);
+    const [, worker, ...path] = url.pathname.split("/");
+    const cancelWhen = url.searchParams.get("cancelWhen");
+    url.pathname = path.join("/");
+    const abort = new AbortController();
+    const answer = env[worker].fetch(url, { signal: abort.signal });
+    if (!cancelWhen) return answer;
+
+    const gone = answer.then(() => "answered", () => "cancelled");
+    while ((await (await fetch(cancelWhen)).json()).requests === 0) await scheduler.wait(10);
+    abort.abort();
+    return new Response(await gone);
+  },
+};

@@ -1,0 +1,73 @@
+// A Worker with one client for all its requests. Each request records, and flushes in the way that it asks for.
+import { Langfuse, setLangfuse, step } from "langfuse-edge";
+
+// Each test gives its own.
+import options from "./options.mjs";
+
+const langfuse = new Langfuse(options.client);
+setLangfuse(langfuse);
+
+const startup = options.recordsAtStartup ? record("startup", 3) : [];
+/** Plain data of the whole isolate. */
+const state = { finished: [], reports: [], startup };
+
+function record(name, count) {
+  const ids = [];
+  for (let n = 0; n < count; n++) {
+    const root = langfuse.startObservation(name, { input: { n } });
+    const child = root.startObservation(`${name} child`, {}, { asType: "tool" });
+    child.end();
+    root.end();
+    ids.push(child.id, root.id);
+  }
+  return ids;
+}
+
+/** Steps that name their parent, and one that relies on the host to know it. */
+const steps = () =>
+  step("root", async (parent) => {
+    await step("explicit", () => scheduler.wait(1), { parent });
+    await step("implicit", () => scheduler.wait(1));
+  });
+
+const flushes = {
+  none: () => {},
+  forget: (_, options) => void langfuse.flush(options),
+  await: (_, options) => langfuse.flush(options),
+  waitUntil: (ctx, options, name) =>
+    ctx.waitUntil(langfuse.flush(options).then((report) => void state.reports.push({ name, ...report }))),
+};
+
+/** Ways to be terminated, as a request is that uses too much CPU time: within JavaScript, and below a wasm frame. */
+const terminations = {
+  "after the flush began": (flush) => {
+    flush();
+    process.exit();
+  },
+  "in fetch": (flush) => exitIn(globalThis, "fetch", flush),
+  "in Date.now": (flush) => exitIn(Date, "now", flush),
+};
+
+function exitIn(object, name, flush) {
+  const original = object[name];
+  object[name] = () => {
+    object[name] = original;
+    process.exit();
+  };
+  flush();
+}
+
+export default {
+  async fetch(request, _, ctx) {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/state") return Response.json(state);
+    if (pathname === "/steps") return new Response(await steps());
+    if (pathname === "/hang") await new Promise(() => {});
+    const { name = "one", count = 1, flush = "none", timeoutMs, terminated } = Object.fromEntries(searchParams);
+    const ids = record(name, Number(count));
+    if (terminated) terminations[terminated](() => langfuse.flush());
+    const report = await flushes[flush](ctx, timeoutMs && { timeoutMs: Number(timeoutMs) }, name);
+    state.finished.push(name);
+    return Response.json({ ids, report });
+  },
+};
