@@ -16,8 +16,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::observation::beginning;
 use crate::queue::{Queue, Queued};
-use crate::report::{DropReason, FlushReport, Rejection, Stats};
+use crate::report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
 use crate::retry::{self, Decision, Outcome};
 use crate::table::Table;
 use crate::time::{SteadyClock, Timestamp};
@@ -147,6 +148,8 @@ pub struct Exporter {
     pause: Pause,
     batch_bytes: usize,
     totals: Stats,
+    /// Records given up while no flush covered them, for the next report to tell.
+    unreported: DropReasons,
     last_sequence: u64,
     last_id: u64,
 }
@@ -215,6 +218,7 @@ impl Exporter {
             pause: Pause::default(),
             batch_bytes: settings.batch_bytes,
             totals: Stats::default(),
+            unreported: DropReasons::default(),
             last_sequence: 0,
             last_id: 0,
             settings,
@@ -255,7 +259,10 @@ impl Exporter {
                 started: now,
                 deadline: now + budget,
                 outstanding: (self.queue.len() + self.leased.records) as u64,
-                report: FlushReport::default(),
+                report: FlushReport {
+                    drop_reasons: std::mem::take(&mut self.unreported),
+                    ..FlushReport::default()
+                },
             },
         );
         id
@@ -437,20 +444,22 @@ impl Exporter {
             Fate::Rejected { .. } => self.totals.rejected += 1,
             Fate::Dropped(_) => self.totals.dropped += 1,
         }
+        let mut is_covered = false;
         for flush in self.flushes.values_mut().filter(|flush| queued.sequence <= flush.watermark) {
+            is_covered = true;
             flush.outstanding -= 1;
             match fate {
                 Fate::Delivered => flush.report.delivered += 1,
                 Fate::Rejected { status, message } => flush.report.rejected.push(Rejection {
                     id: queued.record.id().to_hex(),
                     status,
-                    message: beginning(message, REJECTION_MESSAGE_BYTES),
+                    message: beginning(message, REJECTION_MESSAGE_BYTES).to_owned(),
                 }),
-                Fate::Dropped(reason) => {
-                    flush.report.dropped += 1;
-                    flush.report.drop_reasons.count(reason);
-                }
+                Fate::Dropped(reason) => flush.report.drop_reasons.count(reason),
             }
+        }
+        if let (Fate::Dropped(reason), false) = (fate, is_covered) {
+            self.unreported.count(reason);
         }
     }
 
@@ -466,10 +475,6 @@ impl Exporter {
         self.last_id += 1;
         self.last_id
     }
-}
-
-fn beginning(text: &str, limit: usize) -> String {
-    text.get(..text.floor_char_boundary(limit)).unwrap_or_default().to_owned()
 }
 
 fn batch_bytes(batch: &[Queued]) -> usize {

@@ -127,9 +127,16 @@ impl Text {
         if self.0.len() <= limit {
             return Cow::Borrowed(&self.0);
         }
-        let (kept, removed) = self.0.split_at(self.0.floor_char_boundary(limit));
-        Cow::Owned([kept, "…[truncated ", &removed.len().to_string(), " bytes]"].concat())
+        let kept = beginning(&self.0, limit);
+        let removed = self.0.len() - kept.len();
+        Cow::Owned([kept, "…[truncated ", &removed.to_string(), " bytes]"].concat())
     }
+}
+
+/// At most `limit` bytes of a text, in whole characters. By `get`, because slicing can panic, and the words of that
+/// panic are a twentieth of the wasm module.
+pub(crate) fn beginning(text: &str, limit: usize) -> &str {
+    text.get(..text.floor_char_boundary(limit)).unwrap_or_default()
 }
 
 impl From<String> for Text {

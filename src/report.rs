@@ -49,7 +49,8 @@ pub struct Rejection {
 
 /// What became of every record that was recorded before a flush began.
 ///
-/// Each of them is in exactly one of `delivered`, `rejected`, `retained` and `dropped`.
+/// Each of them is in exactly one of `delivered`, `rejected`, `retained` and `dropped`. Records that were given up before
+/// the flush began, since the flush before, are counted too.
 /// Reports of overlapping flushes may count the same record twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -91,6 +92,7 @@ impl FlushReport {
 
     pub(crate) fn finish(&mut self, retained: u64, duration: Duration) {
         self.retained = retained;
+        self.dropped = self.drop_reasons.iter().map(|(_, count)| count).sum();
         self.ok = retained == 0 && self.dropped == 0 && self.rejected.is_empty();
         self.duration_ms = duration.as_secs() * 1000 + u64::from(duration.subsec_millis());
     }

@@ -71,11 +71,11 @@ impl Langfuse {
     #[wasm_bindgen(js_name = startObservation)]
     pub fn start_observation(
         &self,
-        name: String,
+        #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
         attributes: Option<JsAttributes>,
         options: Option<JsStartOptions>,
     ) -> Observation {
-        start(self.inner.observe(name), attributes.as_ref(), options.as_ref())
+        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
@@ -144,11 +144,11 @@ impl Observation {
     #[wasm_bindgen(js_name = startObservation)]
     pub fn start_observation(
         &self,
-        name: String,
+        #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
         attributes: Option<JsAttributes>,
         options: Option<JsStartOptions>,
     ) -> Self {
-        start(self.inner.observe(name), attributes.as_ref(), options.as_ref())
+        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
     }
 }
 

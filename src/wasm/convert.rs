@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use js_sys::{Array, Date, Object, Uint8Array};
+use js_sys::{Array, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::host;
@@ -32,6 +32,12 @@ extern "C" {
     fn stringify(value: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
     fn to_string(value: &JsValue) -> Result<String, JsValue>;
+    #[wasm_bindgen(catch, js_name = Number)]
+    fn to_number(value: &JsValue) -> Result<f64, JsValue>;
+    #[wasm_bindgen(catch, js_namespace = Object, js_name = keys)]
+    fn keys(object: &JsValue) -> Result<Array, JsValue>;
+    #[wasm_bindgen(catch, js_namespace = Array, js_name = isArray)]
+    fn is_array(value: &JsValue) -> Result<bool, JsValue>;
     type TextEncoder;
     #[wasm_bindgen(constructor)]
     fn new() -> TextEncoder;
@@ -119,7 +125,7 @@ fn formed(value: &JsValue, form: Form) -> Option<Text> {
 }
 
 fn is_plain(value: &JsValue) -> bool {
-    value.is_object() && !Array::is_array(value)
+    value.is_object() && is_array(value).is_ok_and(|is_array| !is_array)
 }
 
 fn named(object: &JsValue, name: &str) -> Option<JsValue> {
@@ -161,16 +167,16 @@ fn set_metadata(metadata: &mut Metadata, value: &JsValue) {
         return metadata.set("value", text(value));
     }
     for (name, value) in entries(value) {
-        if let Some(name) = name.as_string().filter(|_| !value.is_undefined() && !value.is_null()) {
+        if let Some(name) = name.as_string() {
             metadata.set(&name, text(&value));
         }
     }
 }
 
-fn entries(object: &JsValue) -> Vec<(JsValue, JsValue)> {
-    let Some(object) = object.dyn_ref::<Object>() else { return Vec::new() };
-    let entries = Object::entries(object);
-    entries.iter().map(|entry| Array::from(&entry)).map(|entry| (entry.get(0), entry.get(1))).collect()
+/// The properties that can be read and are neither absent nor null.
+fn entries(object: &JsValue) -> impl Iterator<Item = (JsValue, JsValue)> {
+    let names = keys(object).unwrap_or_default();
+    names.into_iter().filter_map(|name| host::property(object, &name).map(|value| (name, value)))
 }
 
 /// Name and version of a prompt. A fallback is no version that Langfuse manages, and is not linked.
@@ -183,11 +189,14 @@ fn prompt(value: &JsValue) -> Option<(String, String)> {
 
 /// A `Date`, or milliseconds since 1970.
 pub(super) fn time(value: &JsValue) -> Option<Timestamp> {
-    let millis = match value.dyn_ref::<Date>() {
-        Some(date) => date.get_time(),
-        None => value.as_f64()?,
-    };
-    (millis.is_finite() && millis >= 0.0).then(|| Timestamp::from_millis(millis as u64))
+    const LATEST: f64 = 8.64e15;
+    let millis = if value.is_object() { to_number(value).ok()? } else { value.as_f64()? };
+    (0.0..=LATEST).contains(&millis).then(|| Timestamp::from_millis(millis as u64))
+}
+
+/// A name is a string; anything else is shown as one.
+pub(super) fn name(value: &JsValue) -> String {
+    value.as_string().or_else(|| to_string(value).ok()).unwrap_or_default()
 }
 
 /// Options of `startObservation`.
