@@ -63,7 +63,7 @@ describe("faults", { concurrency: 8 }, () => {
 
   test("F2: a flush waits for what is on the wire already", async (t) => {
     const receiver = await receiverFor(t);
-    await receiver.fault({ delayMs: 300 });
+    await receiver.fault({ delayMs: 1000 });
     const langfuse = new Langfuse(receiver.options);
     record(langfuse, 20);
     const first = langfuse.flush();
@@ -177,7 +177,7 @@ describe("faults", { concurrency: 8 }, () => {
 
   test("F12: a second flush covers what came after the first, and what the first has in flight", async (t) => {
     const receiver = await receiverFor(t);
-    await receiver.fault({ delayMs: 300 });
+    await receiver.fault({ delayMs: 1000 });
     const langfuse = new Langfuse(receiver.options);
     record(langfuse, 10);
     const first = langfuse.flush();
@@ -188,7 +188,7 @@ describe("faults", { concurrency: 8 }, () => {
     assert.deepEqual(accounts(await first), report({ delivered: 10 }));
     const { durationMs, ...both } = await second;
     assert.deepEqual([both.ok, both.delivered, both.retained], [true, 20, 0]);
-    between(durationMs, 300, 900);
+    between(durationMs, 1000, 2500);
     const state = await receiver.state();
     assert.deepEqual([state.observations, state.rows, state.requests], [20, 20, 2]);
   });

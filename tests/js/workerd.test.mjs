@@ -25,7 +25,7 @@ const between = (value, low, high) => assert.ok(low <= value && value <= high, `
 const SCENARIOS = {
   "waitUntil(flush()) delivers after the response": {
     async run({ call, receiver }) {
-      await receiver.fault({ delayMs: 500 });
+      await receiver.fault({ delayMs: 2000 });
       const { ids } = await call({ flush: "waitUntil", count: 2 });
       assert.equal((await receiver.state()).rows, 0, "the response came first");
       await until(async () => (await receiver.state()).rows === 4);
@@ -44,7 +44,7 @@ const SCENARIOS = {
 
   "overlapping flushes of two requests each get a truthful report": {
     async run({ call, receiver }) {
-      await receiver.fault({ delayMs: 400 });
+      await receiver.fault({ delayMs: 1500 });
       const first = call({ name: "a", flush: "await", count: 2 });
       await until(async () => (await receiver.state()).requests === 1);
       const second = call({ name: "b", flush: "await" });
@@ -85,9 +85,9 @@ const SCENARIOS = {
   },
 
   "what a cancelled request had delivered without knowing comes again with the same ids and start times": {
-    client: SHORT,
+    client: { timeout: 2 },
     async run({ call, receiver }) {
-      await receiver.fault({ delayMs: 600 });
+      await receiver.fault({ delayMs: 1500 });
       assert.equal(await call.cancelled({ name: "a", flush: "await" }), "cancelled");
       const { ids, report } = await call({ name: "b", flush: "await" });
       assert.deepEqual([report.ok, report.delivered, report.retained], [true, 4, 0]);
