@@ -222,7 +222,7 @@ pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
     }
 }
 
-/// Tracing does not break its host: what cannot be used is said once on the console and left out.
+/// Tracing does not break its host: what cannot be used is said on the console and left out.
 fn warn<T: Default>(error: Error) -> T {
     host::warn(&format!("langfuse-edge: {error}"));
     T::default()

@@ -214,7 +214,7 @@ impl Client {
 
     fn take_answer(&self, lease: LeaseId, response: &Response, text: &JsValue) -> JsValue {
         let (status, retry_after) = host::response_head(response);
-        let message = text.as_string().unwrap_or_default();
+        let message = host::beginning(text);
         self.take_outcome(lease, &Outcome::Response { status, retry_after, message })
     }
 

@@ -208,6 +208,14 @@ pub(crate) fn response_head(response: &Response) -> (u16, Option<String>) {
     (response.status(), response.headers().get("retry-after").ok().flatten())
 }
 
+/// The beginning of a response's text, enough for the words of a refusal. What is longer does not get into wasm memory,
+/// which never shrinks.
+pub(crate) fn beginning(text: &JsValue) -> String {
+    const LONGEST_MESSAGE: u32 = 4096;
+    let text: Option<&js_sys::JsString> = text.dyn_ref();
+    text.map(|text| text.slice(0, LONGEST_MESSAGE).into()).unwrap_or_default()
+}
+
 /// The response's text. Reading it is also what frees the connection.
 pub(crate) fn response_text(response: &Response) -> Option<Promise> {
     response.text().ok().map(JsCast::unchecked_into)

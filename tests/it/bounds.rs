@@ -30,7 +30,7 @@ fn above_the_bytes_the_oldest_records_go_first() {
     // One large record takes the place of as many small ones as it needs.
     host.push(record_with_input(11, 50_000));
     assert_eq!(host.exporter.stats().queued, 3);
-    assert!(host.flush().ok);
+    assert_eq!(host.flush().retained, 0);
     assert_eq!(host.requests[0].ids(), [9, 10, 11]);
 }
 
@@ -51,6 +51,18 @@ fn a_flush_tells_which_of_its_records_were_dropped_and_why() {
     assert_eq!(report.drop_reasons.iter().collect::<Vec<_>>(), [("queue_full", 3)]);
     let ids: Vec<_> = host.requests.iter().flat_map(|request| request.ids()).collect();
     assert_eq!(ids[..7], [1, 2, 3, 4, 8, 9, 10]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_was_dropped_before_a_flush_is_in_its_report_and_in_no_later_one() {
+    let mut host = Host::with(at_most_records(10), |_| status(200));
+    host.record(1..=13);
+
+    let first = host.flush();
+    let second = host.flush();
+
+    assert_eq!((first.ok, first.delivered, first.dropped), (false, 10, 3));
+    assert_eq!((second.ok, second.dropped), (true, 0));
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -78,7 +90,7 @@ fn records_that_come_back_from_a_failure_are_the_oldest_again() {
     assert_eq!(host.flush_within(secs(1)).retained, 6);
     host.record(7..=13);
     assert_eq!(host.exporter.stats().dropped, 3);
-    assert!(host.flush().ok);
+    assert_eq!(host.flush().retained, 0);
     assert_eq!(host.requests[1].ids(), (4..=13).collect::<Vec<_>>());
 }
 

@@ -151,7 +151,7 @@ fn types(project: &Project, _: &Tools) -> Result<()> {
 fn javascript(project: &Project, _: &Tools) -> Result<()> {
     let tests = find(project, "tests/js", |name| name.ends_with(".test.js") || name.ends_with(".test.mjs"))?;
     ensure!(!tests.is_empty(), "tests/js has no *.test.js or *.test.mjs");
-    cmd!(project.sh, "node --test --test-reporter=spec {tests...}")
+    cmd!(project.sh, "node --test --test-concurrency=3 --test-reporter=spec {tests...}")
         .env("LANGFUSE_EDGE_BIN", project.receiver())
         .env("LANGFUSE_EDGE_BARE", dist::bare_package_dir(project))
         .env("LANGFUSE_EDGE_RUST_WORKER", rust_worker_dir(project))
