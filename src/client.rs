@@ -91,7 +91,9 @@ impl Langfuse {
         let enabled = self.enabled.clone();
         async move {
             match enabled {
-                Some(enabled) => enabled.driver.flush(budget).await,
+                Some(enabled) => {
+                    enabled.driver.flush(|exporter, now| exporter.begin_flush(budget, now)).await
+                }
                 None => FlushReport::nothing_to_do(),
             }
         }
@@ -100,7 +102,24 @@ impl Langfuse {
     /// Begins a flush that nobody waits for.
     pub fn flush_in_background(&self) {
         if let Some(enabled) = &self.enabled {
-            enabled.driver.flush_in_background(platform::DEFAULT_FLUSH_BUDGET);
+            let budget = platform::DEFAULT_FLUSH_BUDGET;
+            enabled.driver.flush_in_background(|exporter, now| exporter.begin_flush(budget, now));
+        }
+    }
+
+    /// Flushes for the last time, for at most 30 s (25 s on wasm). From now on nothing is recorded, and what could not
+    /// be delivered is dropped and reported as such.
+    #[must_use = "a shutdown does nothing until it is awaited"]
+    pub fn shutdown(&self) -> impl Future<Output = FlushReport> + use<> {
+        let enabled = self.enabled.clone();
+        async move {
+            let budget = platform::DEFAULT_FLUSH_BUDGET;
+            match enabled {
+                Some(enabled) => {
+                    enabled.driver.flush(|exporter, now| exporter.begin_shutdown(budget, now)).await
+                }
+                None => FlushReport::nothing_to_do(),
+            }
         }
     }
 

@@ -68,6 +68,8 @@ pub struct Settings {
     pub batch_records: usize,
     /// How long one attempt may take.
     pub attempt_timeout: Duration,
+    /// How long a record may wait to be delivered.
+    pub max_age: Duration,
 }
 
 impl Default for Settings {
@@ -78,6 +80,7 @@ impl Default for Settings {
             batch_bytes: 3_500_000,
             batch_records: 512,
             attempt_timeout: Duration::from_secs(10),
+            max_age: Duration::from_secs(3600),
         }
     }
 }
@@ -126,6 +129,9 @@ const LEASE_GRACE: Duration = Duration::from_secs(2);
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// An attempt with less time than this would be a request whose answer nobody waits for.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
+/// A flush that has made this many requests in vain leaves the rest to the next one: each is a subrequest of the
+/// user's, of which a Worker has 50 on the free plan.
+const REQUESTS_IN_VAIN: u32 = 40;
 /// How long requests stop after an answer that says that none can succeed.
 const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(30);
 /// A flush that waits for another's batch looks again after a quarter of the time it has waited, within these.
@@ -150,6 +156,8 @@ pub struct Exporter {
     totals: Stats,
     /// Records given up while no flush covered them, for the next report to tell.
     unreported: DropReasons,
+    /// The last flush has begun: nothing gets in any more.
+    is_closed: bool,
     last_sequence: u64,
     last_id: u64,
 }
@@ -173,10 +181,14 @@ struct Leased {
 struct Flush {
     /// Records up to this sequence number were recorded before the flush began.
     watermark: u64,
+    /// What it cannot deliver is dropped.
+    is_last: bool,
     started: Timestamp,
     deadline: Timestamp,
     /// Covered records of which nothing has become yet.
     outstanding: u64,
+    /// Requests that delivered nothing.
+    in_vain: u32,
     report: FlushReport,
 }
 
@@ -219,6 +231,7 @@ impl Exporter {
             batch_bytes: settings.batch_bytes,
             totals: Stats::default(),
             unreported: DropReasons::default(),
+            is_closed: false,
             last_sequence: 0,
             last_id: 0,
             settings,
@@ -227,15 +240,18 @@ impl Exporter {
 
     /// Takes a record in. When that takes the queue above its bounds, the oldest records that are not in
     /// flight are dropped; one that does not fit beside what is in flight is dropped itself, and no other.
-    pub fn push(&mut self, record: Record) -> Pushed {
+    /// After a shutdown nothing gets in.
+    pub fn push(&mut self, record: Record, now: Timestamp) -> Pushed {
+        let recorded = self.clock.advance(now);
         self.last_sequence += 1;
         self.totals.recorded += 1;
-        let queued = Queued { sequence: self.last_sequence, lease: None, group: 0, record };
-        if self.leased.records >= self.settings.queue_records
-            || self.leased.bytes + queued.record.len() > self.settings.queue_bytes
-        {
-            self.settle(&queued, Fate::Dropped(DropReason::QueueFull));
-            return Pushed::Dropped(DropReason::QueueFull);
+        let queued = Queued { sequence: self.last_sequence, recorded, lease: None, group: 0, record };
+        let fits = self.leased.records < self.settings.queue_records
+            && self.leased.bytes + queued.record.len() <= self.settings.queue_bytes;
+        if self.is_closed || !fits {
+            let reason = if self.is_closed { DropReason::Shutdown } else { DropReason::QueueFull };
+            self.settle(&queued, Fate::Dropped(reason));
+            return Pushed::Dropped(reason);
         }
         self.queue.push(queued);
         while self.queue.len() + self.leased.records > self.settings.queue_records
@@ -249,6 +265,16 @@ impl Exporter {
 
     /// Begins a flush of everything recorded so far, waiting or in flight, which is over after `budget`.
     pub fn begin_flush(&mut self, budget: Duration, now: Timestamp) -> FlushId {
+        self.begin(false, budget, now)
+    }
+
+    /// Begins the last flush. From now on nothing gets in, and what it cannot deliver is dropped.
+    pub fn begin_shutdown(&mut self, budget: Duration, now: Timestamp) -> FlushId {
+        self.is_closed = true;
+        self.begin(true, budget, now)
+    }
+
+    fn begin(&mut self, is_last: bool, budget: Duration, now: Timestamp) -> FlushId {
         let now = self.clock.advance(now);
         self.flushes.retain(|flush| now < flush.deadline + FORGET_AFTER);
         let id = FlushId(self.next_id());
@@ -256,9 +282,11 @@ impl Exporter {
             id.0,
             Flush {
                 watermark: self.last_sequence,
+                is_last,
                 started: now,
                 deadline: now + budget,
                 outstanding: (self.queue.len() + self.leased.records) as u64,
+                in_vain: 0,
                 report: FlushReport {
                     drop_reasons: std::mem::take(&mut self.unreported),
                     ..FlushReport::default()
@@ -272,6 +300,7 @@ impl Exporter {
     pub fn poll(&mut self, id: FlushId, now: Timestamp) -> Action {
         let now = self.clock.advance(now);
         self.reclaim_expired_leases(now);
+        self.drop_expired_records(now);
         let Some(flush) = self.flushes.get(id.0) else {
             return Action::Done(FlushReport::nothing_to_do());
         };
@@ -285,11 +314,12 @@ impl Exporter {
             let pause_end = self.pause.end();
             // Of a server that may still refuse everything, one request finds that out for all.
             let another_probes = self.pause.misconfigured && !self.leases.is_empty();
-            if pause_end <= now && !another_probes {
+            if pause_end <= now && !another_probes && flush.in_vain < REQUESTS_IN_VAIN {
                 return Action::Send(self.lease(id, now));
             }
-            let pause_outlasts_flush = self.pause.misconfigured || pause_end >= flush.deadline;
-            match (pause_outlasts_flush, self.leases.is_empty()) {
+            let cannot_send =
+                self.pause.misconfigured || pause_end >= flush.deadline || flush.in_vain >= REQUESTS_IN_VAIN;
+            match (cannot_send, self.leases.is_empty()) {
                 (true, true) => return self.finish(id, now),
                 (true, false) => look_again,
                 (false, true) => pause_end,
@@ -314,13 +344,13 @@ impl Exporter {
             }
             return;
         };
-        self.leased.records -= lease.batch.len();
-        self.leased.bytes -= batch_bytes(&lease.batch);
+        self.release(&lease);
         if let Some(flush) = self.flushes.get_mut(lease.flush.0) {
             match outcome {
                 Outcome::Response { .. } => flush.report.requests += 1,
                 Outcome::Failed { ambiguous } => flush.report.ambiguous += u64::from(*ambiguous),
             }
+            flush.in_vain += u32::from(decision != Decision::Delivered);
         }
         self.apply(decision, lease, outcome, now);
     }
@@ -426,10 +456,14 @@ impl Exporter {
         Request { lease, body, timeout }
     }
 
+    fn release(&mut self, lease: &Lease) {
+        self.leased.records -= lease.batch.len();
+        self.leased.bytes -= batch_bytes(&lease.batch);
+    }
+
     fn reclaim_expired_leases(&mut self, now: Timestamp) {
         while let Some(lease) = self.leases.remove_one(|lease| lease.expires <= now) {
-            self.leased.records -= lease.batch.len();
-            self.leased.bytes -= batch_bytes(&lease.batch);
+            self.release(&lease);
             if let Some(flush) = self.flushes.get_mut(lease.flush.0) {
                 flush.report.ambiguous += 1;
             }
@@ -463,7 +497,28 @@ impl Exporter {
         }
     }
 
+    fn drop_expired_records(&mut self, now: Timestamp) {
+        let max_age = self.settings.max_age;
+        while let Some(queued) = self.queue.pop_oldest_if(|queued| queued.recorded + max_age <= now) {
+            self.settle(&queued, Fate::Dropped(DropReason::Expired));
+        }
+    }
+
+    /// What a shutdown could not deliver, also when it is still on its way: nobody will take the answer in.
+    fn drop_everything(&mut self) {
+        while let Some(lease) = self.leases.remove_one(|_| true) {
+            self.release(&lease);
+            self.queue.restore(lease.batch);
+        }
+        while let Some(queued) = self.queue.pop_oldest() {
+            self.settle(&queued, Fate::Dropped(DropReason::Shutdown));
+        }
+    }
+
     fn finish(&mut self, id: FlushId, now: Timestamp) -> Action {
+        if self.flushes.get(id.0).is_some_and(|flush| flush.is_last) {
+            self.drop_everything();
+        }
         let Some(mut flush) = self.flushes.remove(id.0) else {
             return Action::Done(FlushReport::nothing_to_do());
         };

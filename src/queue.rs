@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::time::Timestamp;
 use crate::wire::Record;
 
 /// A record in the queue.
@@ -9,6 +10,7 @@ use crate::wire::Record;
 pub(crate) struct Queued {
     /// The order of recording, which no clock decides.
     pub(crate) sequence: u64,
+    pub(crate) recorded: Timestamp,
     /// The lease this record was last sent under.
     pub(crate) lease: Option<u64>,
     /// Records of one group are sent by themselves, so that a refused batch can be halved; 0 is no group.
@@ -45,6 +47,10 @@ impl Queue {
         let queued = self.records.pop_front()?;
         self.bytes -= queued.record.len();
         Some(queued)
+    }
+
+    pub(crate) fn pop_oldest_if(&mut self, is_wanted: impl Fn(&Queued) -> bool) -> Option<Queued> {
+        if self.records.front().is_some_and(is_wanted) { self.pop_oldest() } else { None }
     }
 
     /// Takes the oldest records that fit one batch. The first one is taken whatever its size, so that a record

@@ -11,6 +11,10 @@ pub enum DropReason {
     /// The queue was at its bound in bytes or records, and this was the oldest record not in flight, or one that
     /// does not fit at all.
     QueueFull,
+    /// The record waited for longer than [`Settings::max_age`](crate::exporter::Settings::max_age).
+    Expired,
+    /// The client was shut down before the record was delivered.
+    Shutdown,
 }
 
 /// How many records were given up, by reason.
@@ -20,18 +24,26 @@ pub enum DropReason {
 pub struct DropReasons {
     /// See [`DropReason::QueueFull`].
     pub queue_full: u64,
+    /// See [`DropReason::Expired`].
+    pub expired: u64,
+    /// See [`DropReason::Shutdown`].
+    pub shutdown: u64,
 }
 
 impl DropReasons {
     /// The reasons that came up, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        [("queue_full", self.queue_full)].into_iter().filter(|(_, count)| *count > 0)
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let reasons =
+            [("queue_full", self.queue_full), ("expired", self.expired), ("shutdown", self.shutdown)];
+        reasons.into_iter().filter(|(_, count)| *count > 0)
     }
 
     pub(crate) fn count(&mut self, reason: DropReason) {
-        match reason {
-            DropReason::QueueFull => self.queue_full += 1,
-        }
+        *match reason {
+            DropReason::QueueFull => &mut self.queue_full,
+            DropReason::Expired => &mut self.expired,
+            DropReason::Shutdown => &mut self.shutdown,
+        } += 1;
     }
 }
 

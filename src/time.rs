@@ -90,27 +90,38 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// A clock that never runs backwards, over one that may.
+/// A clock that never runs backwards or leaps, over one that may.
 ///
-/// Hosts hand in wall-clock time, which a time server or a user can set back; leases and deadlines made before
-/// such a step would then wait for hours. Every step back is remembered and added from then on.
+/// Hosts hand in wall-clock time. A time server or a user can set it back, and leases and deadlines made before such a
+/// step would then wait for hours. It can leap forward, too: on Workers it shows 1970 outside of requests, and what was
+/// recorded there must not be decades old when the first request comes. Both kinds of step are remembered and made up for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SteadyClock {
     last: Timestamp,
     set_back: Duration,
+    leapt: Duration,
 }
+
+/// Longer than any lease or deadline, so that those end after whatever pause.
+const LONGEST_STEP: Duration = Duration::from_secs(300);
 
 impl SteadyClock {
     /// The steady time for the host's `now`.
     pub(crate) fn advance(&mut self, now: Timestamp) -> Timestamp {
-        let steady = now + self.set_back;
+        let steady = Timestamp((now + self.set_back).0.saturating_sub(nanos(self.leapt)));
         self.set_back += self.last.since(steady);
-        self.last = self.last.max(steady);
+        let steady = steady.max(self.last);
+        if self.last > Timestamp::default() {
+            self.leapt += steady.since(self.last + LONGEST_STEP);
+            self.last = steady.min(self.last + LONGEST_STEP);
+        } else {
+            self.last = steady;
+        }
         self.last
     }
 
     /// The host's time at which the steady clock will show `steady`.
     pub(crate) fn host_time(&self, steady: Timestamp) -> Timestamp {
-        Timestamp(steady.0.saturating_sub(nanos(self.set_back)))
+        Timestamp((steady + self.leapt).0.saturating_sub(nanos(self.set_back)))
     }
 }

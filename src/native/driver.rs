@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, Settings};
 use crate::report::{FlushReport, Stats};
+use crate::time::Timestamp;
 use crate::wire::Record;
 
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
@@ -63,8 +64,9 @@ impl Driver {
 
     pub(crate) fn push(&self, record: Record) {
         let waiting = {
+            let now = host::now();
             let mut exporter = lock(&self.exporter);
-            exporter.push(record);
+            exporter.push(record, now);
             exporter.stats().queued
         };
         if waiting == self.flush_at {
@@ -74,30 +76,34 @@ impl Driver {
         }
     }
 
-    pub(crate) async fn flush(&self, budget: Duration) -> FlushReport {
+    /// Drives the flush that `begin` begins.
+    pub(crate) async fn flush(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) -> FlushReport {
         let (reply, answer) = oneshot::channel();
         // The receiver may be gone: a cancelled flush goes on without anybody to tell.
-        self.drive(budget, Box::new(move |report| drop(reply.send(report))));
+        self.drive(begin, Box::new(move |report| drop(reply.send(report))));
         answer.await.unwrap_or_default()
     }
 
-    pub(crate) fn flush_blocking(&self, budget: Duration) -> FlushReport {
+    pub(crate) fn flush_blocking(
+        &self,
+        begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId,
+    ) -> FlushReport {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
-        self.drive(budget, Box::new(move |report| drop(reply.send(report))));
+        self.drive(begin, Box::new(move |report| drop(reply.send(report))));
         answer.recv().unwrap_or_default()
     }
 
-    pub(crate) fn flush_in_background(&self, budget: Duration) {
-        self.drive(budget, Box::new(drop));
+    pub(crate) fn flush_in_background(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) {
+        self.drive(begin, Box::new(drop));
     }
 
     pub(crate) fn stats(&self) -> Stats {
         lock(&self.exporter).stats()
     }
 
-    fn drive(&self, budget: Duration, reply: Reply) {
+    fn drive(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId, reply: Reply) {
         let now = host::now();
-        let flush = lock(&self.exporter).begin_flush(budget, now);
+        let flush = begin(&mut lock(&self.exporter), now);
         self.send(Command::Drive(flush, reply));
     }
 

@@ -94,12 +94,24 @@ impl Http {
                 let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
                 Outcome::Response {
                     status: response.status().as_u16(),
-                    retry_after: retry_after.map(str::to_owned),
+                    retry_after: retry_after.map(in_seconds),
                     message: read_message(response).await,
                 }
             }
             Err(error) => Outcome::Failed { ambiguous: !error.is_connect() && !error.is_builder() },
         }
+    }
+}
+
+/// The seconds form of a `Retry-After`, which may be a date (RFC 9110 §10.2.3).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a server's date is compared with the system's clock as it is now"
+)]
+fn in_seconds(retry_after: &str) -> String {
+    match httpdate::parse_http_date(retry_after) {
+        Ok(date) => date.duration_since(SystemTime::now()).unwrap_or_default().as_secs().to_string(),
+        Err(_) => retry_after.to_owned(),
     }
 }
 

@@ -19,7 +19,9 @@ impl Langfuse {
     /// It works inside an async runtime too, where it blocks the thread all the same.
     pub fn flush_blocking(&self) -> FlushReport {
         match self.driver() {
-            Some(driver) => driver.flush_blocking(DEFAULT_FLUSH_BUDGET),
+            Some(driver) => {
+                driver.flush_blocking(|exporter, now| exporter.begin_flush(DEFAULT_FLUSH_BUDGET, now))
+            }
             None => FlushReport::nothing_to_do(),
         }
     }

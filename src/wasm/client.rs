@@ -85,6 +85,14 @@ impl Langfuse {
             options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
         self.inner.flush_promise(budget).unchecked_into()
     }
+
+    /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and
+    /// reported as such. The promise is never rejected.
+    pub fn shutdown(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
+        let budget =
+            options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
+        self.inner.shutdown_promise(budget).unchecked_into()
+    }
 }
 
 /// An observation. It is recorded when it ends, complete, once.

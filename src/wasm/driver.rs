@@ -118,7 +118,8 @@ impl Driver {
     }
 
     pub(crate) fn push(&self, record: Record) {
-        self.with(|this| this.exporter.borrow_mut().push(record));
+        let now = host::now();
+        self.with(|this| this.exporter.borrow_mut().push(record, now));
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -126,25 +127,25 @@ impl Driver {
     }
 
     /// Begins a flush. The promise is fulfilled with the report as a JavaScript object; it is never rejected.
-    pub(crate) fn start_flush(&self, budget: Duration) -> Promise {
+    pub(crate) fn start_flush(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) -> Promise {
         let now = host::now();
         let flush = self.with(|this| {
             this.forget_dead_timers(now);
-            this.exporter.borrow_mut().begin_flush(budget, now)
+            begin(&mut this.exporter.borrow_mut(), now)
         });
         Promise::resolve(&self.with(|this| this.poll(self.client, flush)))
     }
 
-    pub(crate) async fn flush(&self, budget: Duration) -> FlushReport {
-        let promise: js_sys::Promise = self.start_flush(budget).unchecked_into();
+    pub(crate) async fn flush(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) -> FlushReport {
+        let promise: js_sys::Promise = self.start_flush(begin).unchecked_into();
         match wasm_bindgen_futures::JsFuture::from(promise).await {
             Ok(report) => serde_wasm_bindgen::from_value(report).unwrap_or_default(),
             Err(_) => FlushReport::default(),
         }
     }
 
-    pub(crate) fn flush_in_background(&self, budget: Duration) {
-        drop(self.start_flush(budget));
+    pub(crate) fn flush_in_background(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) {
+        drop(self.start_flush(begin));
     }
 
     fn with<T>(&self, act: impl FnOnce(&Client) -> T) -> T {

@@ -205,7 +205,16 @@ impl Target {
 
 /// Status and `Retry-After` of a response.
 pub(crate) fn response_head(response: &Response) -> (u16, Option<String>) {
-    (response.status(), response.headers().get("retry-after").ok().flatten())
+    (response.status(), response.headers().get("retry-after").ok().flatten().map(in_seconds))
+}
+
+/// The seconds form of a `Retry-After`, which may be a date (RFC 9110 §10.2.3).
+fn in_seconds(retry_after: String) -> String {
+    if retry_after.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        let seconds = (js_sys::Date::parse(&retry_after) / 1000.0) as u64;
+        return Timestamp::from_millis(seconds * 1000).since(now()).as_secs().to_string();
+    }
+    retry_after
 }
 
 /// The beginning of a response's text, enough for the words of a refusal. What is longer does not get into wasm memory,

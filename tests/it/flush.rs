@@ -154,7 +154,7 @@ fn a_flush_without_time_sends_nothing_and_says_what_it_retained() {
 fn no_request_begins_in_the_last_moment_of_a_flush() {
     for (moment, is_sent) in [(millis(80), true), (millis(81), false), (millis(100), false)] {
         let mut exporter = Exporter::new(Settings::default());
-        exporter.push(small_record(1));
+        exporter.push(small_record(1), START);
         let flush = exporter.begin_flush(millis(100), START);
         match exporter.poll(flush, START + moment) {
             Action::Send(request) => assert!(is_sent && request.timeout == millis(20), "{request:?}"),
@@ -193,7 +193,7 @@ fn a_burst_of_five_thousand_is_delivered_by_one_flush() {
 #[wasm_bindgen_test(unsupported = test)]
 fn a_flush_that_is_over_or_unknown_is_done_at_once() {
     let mut exporter = Exporter::new(Settings::default());
-    exporter.push(small_record(1));
+    exporter.push(small_record(1), START);
     let flush = exporter.begin_flush(Duration::ZERO, START);
     assert_eq!(done(exporter.poll(flush, START)).retained, 1);
     for over in [flush, FlushId::from_f64(99.0), FlushId::from_f64(f64::NAN)] {
@@ -215,7 +215,7 @@ fn a_flush_is_under_way_from_its_beginning_to_its_report() {
 #[wasm_bindgen_test(unsupported = test)]
 fn polling_too_early_does_no_harm() {
     let mut exporter = Exporter::new(Settings::default());
-    exporter.push(small_record(1));
+    exporter.push(small_record(1), START);
     let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
     let Action::Send(request) = exporter.poll(flush, START) else { panic!("there is a record to send") };
     // In flight.

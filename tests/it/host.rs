@@ -41,7 +41,7 @@ impl Received {
 /// What the server does with a request.
 pub(crate) struct Answer {
     after: Duration,
-    outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// This status, after 5 ms.
@@ -115,7 +115,7 @@ impl Host {
     }
 
     pub(crate) fn push(&mut self, record: Record) -> Pushed {
-        let pushed = self.exporter.push(record);
+        let pushed = self.exporter.push(record, self.clock());
         self.check_totals();
         pushed
     }

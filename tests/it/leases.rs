@@ -105,7 +105,7 @@ fn a_late_failure_changes_nothing() {
 #[wasm_bindgen_test(unsupported = test)]
 fn the_success_of_a_request_that_nobody_sent_settles_nothing() {
     let mut exporter = Exporter::new(Settings::default());
-    exporter.push(small_record(1));
+    exporter.push(small_record(1), START);
     for number in [0.0, 1.0, f64::NAN] {
         exporter.handle_response(LeaseId::from_f64(number), &response(200), START);
         assert_eq!((exporter.stats().queued, exporter.stats().delivered), (1, 0), "lease {number}");
@@ -115,7 +115,7 @@ fn the_success_of_a_request_that_nobody_sent_settles_nothing() {
 #[wasm_bindgen_test(unsupported = test)]
 fn an_expired_lease_is_told_by_its_own_flush() {
     let mut exporter = Exporter::new(Settings::default());
-    exporter.push(small_record(1));
+    exporter.push(small_record(1), START);
     let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
     let Action::Send(_) = exporter.poll(flush, START) else { panic!("there is a record to send") };
     let Action::Send(again) = exporter.poll(flush, START + LEASE) else { panic!("the record is back") };
@@ -193,7 +193,7 @@ fn a_clock_that_jumps_forward_and_back_again_loses_nothing() {
 fn exporter_with_expired_lease() -> (Exporter, LeaseId) {
     let mut exporter = Exporter::new(Settings::default());
     for number in 1..=20 {
-        exporter.push(small_record(number));
+        exporter.push(small_record(number), START);
     }
     let dead = exporter.begin_flush(DEFAULT_BUDGET, START);
     let Action::Send(request) = exporter.poll(dead, START) else { panic!("there are records to send") };

@@ -7,6 +7,7 @@ mod config;
 #[cfg(not(target_arch = "wasm32"))]
 mod encoding;
 mod encoding_golden;
+mod endings;
 mod flush;
 mod ids;
 mod leases;

@@ -248,7 +248,7 @@ fn flushes_that_overlap_send_one_probe_together() {
 /// The pause after a first failure of a client whose first record has this id.
 fn due_after_failure(id: u64) -> Duration {
     let mut exporter = Exporter::new(Settings::default());
-    exporter.push(encode(observation(id), END, None, None));
+    exporter.push(encode(observation(id), END, None, None), END);
     let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
     let Action::Send(request) = exporter.poll(flush, START) else { panic!("there is a record to send") };
     exporter.handle_response(request.lease, &Outcome::Failed { ambiguous: false }, START);

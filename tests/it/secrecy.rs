@@ -29,7 +29,7 @@ fn a_record_shows_its_id_and_size_only() {
 #[wasm_bindgen_test(unsupported = test)]
 fn an_exporter_and_its_requests_do_not_show_what_they_carry() {
     let mut exporter = Exporter::new(Settings::default());
-    exporter.push(encode(secret_observation(), END, None, None));
+    exporter.push(encode(secret_observation(), END, None, None), END);
     assert_discreet(&exporter);
     let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
     let action = exporter.poll(flush, START);
