@@ -129,6 +129,11 @@ impl Langfuse {
         self.enabled.as_ref().map(|enabled| enabled.driver.stats()).unwrap_or_default()
     }
 
+    /// Whether observations of this trace are recorded. It depends on the id alone, so a trace is kept whole or not.
+    fn keeps(&self, trace_id: TraceId) -> bool {
+        self.enabled.as_ref().is_some_and(|enabled| enabled.config.sampling().keeps(trace_id))
+    }
+
     pub(crate) fn driver(&self) -> Option<&Driver> {
         self.enabled.as_ref().map(|enabled| &enabled.driver)
     }
@@ -138,7 +143,7 @@ impl Langfuse {
 fn warn_once(missing: &str) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
-        host::warn(&format!("langfuse-edge: tracing is disabled because {missing} is not set"));
+        host::warn(&["langfuse-edge: tracing is disabled because ", missing, " is not set"].concat());
     }
 }
 
@@ -166,11 +171,11 @@ impl Usage {
 pub struct ObservationBuilder {
     langfuse: Langfuse,
     name: String,
-    kind: ObservationKind,
+    pub(crate) kind: ObservationKind,
     parent: Option<Current>,
     parent_is_remote: bool,
-    start: Option<Timestamp>,
-    attributes: Attributes,
+    pub(crate) start: Option<Timestamp>,
+    pub(crate) attributes: Attributes,
     trace: Option<TraceAttributes>,
 }
 
@@ -271,7 +276,7 @@ impl ObservationBuilder {
         };
         let context = SpanContext { trace_id, observation_id: ObservationId::from_random(host::random()) };
         let trace = self.trace.map_or(inherited, Arc::new);
-        let open = self.langfuse.is_enabled().then(|| ObservationData {
+        let open = self.langfuse.keeps(trace_id).then(|| ObservationData {
             context,
             parent,
             is_local_root,

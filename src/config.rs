@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::sampling::{BILLION, Sampling};
 
 /// What a user may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Setting {
     Environment,
     /// The release of the program.
     Release,
+    /// The share of traces that is kept, from 0 to 1. Default: 1.
+    SampleRate,
     /// Seconds one attempt to send may take. Default: 10.
     Timeout,
     /// Records that make a long-lived process send. Default: 100.
@@ -31,13 +34,14 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting with the name of its option and its environment variables, the first one first.
-    pub(crate) const ALL: [(Self, &'static str, &'static [&'static str]); 9] = [
+    pub(crate) const ALL: [(Self, &'static str, &'static [&'static str]); 10] = [
         (Self::PublicKey, "publicKey", &["LANGFUSE_PUBLIC_KEY"]),
         (Self::SecretKey, "secretKey", &["LANGFUSE_SECRET_KEY"]),
         (Self::BaseUrl, "baseUrl", &["LANGFUSE_BASE_URL", "LANGFUSE_BASEURL", "LANGFUSE_HOST"]),
         (Self::Enabled, "enabled", &["LANGFUSE_TRACING_ENABLED"]),
         (Self::Environment, "environment", &["LANGFUSE_TRACING_ENVIRONMENT"]),
         (Self::Release, "release", &["LANGFUSE_RELEASE"]),
+        (Self::SampleRate, "sampleRate", &["LANGFUSE_SAMPLE_RATE"]),
         (Self::Timeout, "timeout", &["LANGFUSE_TIMEOUT"]),
         (Self::FlushAt, "flushAt", &["LANGFUSE_FLUSH_AT"]),
         (Self::FlushInterval, "flushInterval", &["LANGFUSE_FLUSH_INTERVAL"]),
@@ -45,7 +49,7 @@ impl Setting {
 
     fn error(self, what: &str) -> Error {
         let (_, option, variables) = Self::ALL[self as usize];
-        Error::configuration(format!("{option} ({}) must be {what}", variables[0]))
+        Error::configuration([option, " (", variables[0], ") must be ", what].concat())
     }
 }
 
@@ -82,7 +86,7 @@ impl Options {
     ///
     /// `LANGFUSE_PUBLIC_KEY`, `LANGFUSE_SECRET_KEY`, `LANGFUSE_BASE_URL` (then `LANGFUSE_BASEURL`, then
     /// `LANGFUSE_HOST`), `LANGFUSE_TRACING_ENABLED`, `LANGFUSE_TRACING_ENVIRONMENT`, `LANGFUSE_RELEASE`,
-    /// `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`.
+    /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`.
     #[must_use]
     pub fn or_env(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         for (setting, _, variables) in Setting::ALL {
@@ -116,6 +120,7 @@ impl Options {
             secret_key: Secret(secret_key),
             environment: self.get(Setting::Environment).map(str::to_owned),
             release: self.get(Setting::Release).map(str::to_owned),
+            sampling: self.sampling()?,
             timeout: self.seconds(Setting::Timeout, DEFAULT_TIMEOUT)?,
             flush_at: self.count(Setting::FlushAt, DEFAULT_FLUSH_AT)?,
             flush_interval: self.seconds(Setting::FlushInterval, DEFAULT_FLUSH_INTERVAL)?,
@@ -161,8 +166,17 @@ impl Options {
         count.filter(|count| *count > 0).ok_or_else(|| setting.error("a whole number above 0, such as 100"))
     }
 
+    fn sampling(&self) -> Result<Sampling, Error> {
+        let kept = self.get(Setting::SampleRate).map_or(Some(BILLION), parse_billionths);
+        let kept = kept.filter(|kept| *kept <= BILLION);
+        kept.map(Sampling::from_billionths)
+            .ok_or_else(|| Setting::SampleRate.error("a number from 0 to 1, such as 0.25"))
+    }
+
     fn seconds(&self, setting: Setting, default: Duration) -> Result<Duration, Error> {
-        let seconds = self.get(setting).map_or(Some(default), parse_seconds);
+        let seconds = self.get(setting).map_or(Some(default), |text| {
+            parse_billionths(text).map(|billionths| Duration::from_millis(billionths / 1_000_000))
+        });
         seconds
             .filter(|seconds| !seconds.is_zero() && *seconds <= A_DAY)
             .ok_or_else(|| setting.error("seconds above 0 and at most 86400, such as 5 or 0.5"))
@@ -195,6 +209,7 @@ pub struct Config {
     secret_key: Secret,
     environment: Option<String>,
     release: Option<String>,
+    sampling: Sampling,
     timeout: Duration,
     flush_at: u32,
     flush_interval: Duration,
@@ -204,7 +219,7 @@ impl Config {
     /// Where traces go.
     #[must_use]
     pub fn traces_url(&self) -> String {
-        format!("{}/api/public/otel/v1/traces", self.base_url)
+        [&self.base_url, "/api/public/otel/v1/traces"].concat()
     }
 
     /// The environment the observations belong to.
@@ -217,6 +232,12 @@ impl Config {
     #[must_use]
     pub fn release(&self) -> Option<&str> {
         self.release.as_deref()
+    }
+
+    /// Which traces are kept.
+    #[must_use]
+    pub fn sampling(&self) -> Sampling {
+        self.sampling
     }
 
     /// How long one attempt to send may take.
@@ -262,22 +283,23 @@ const DEFAULT_FLUSH_AT: u32 = 100;
 const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// Reads `5` or `0.25`. A whole floating point parser would be a tenth of the wasm module.
-fn parse_seconds(value: &str) -> Option<Duration> {
-    let mut millis = 0_u64;
-    let mut unit = 1000;
-    for byte in value.bytes() {
+/// Reads `5` or `0.25`, in billionths. A whole floating point parser would be a tenth of the wasm module.
+fn parse_billionths(text: &str) -> Option<u64> {
+    let mut billionths = 0_u64;
+    let mut unit = BILLION;
+    for byte in text.bytes() {
         match (byte, unit) {
-            (b'.', 1000) => unit = 100,
-            (b'0'..=b'9', 1000) => {
-                millis = millis.checked_mul(10)?.checked_add(u64::from(byte - b'0') * 1000)?
+            (b'.', BILLION) => unit = BILLION / 10,
+            (b'0'..=b'9', BILLION) => {
+                let digit = u64::from(byte - b'0') * BILLION;
+                billionths = billionths.checked_mul(10)?.checked_add(digit)?;
             }
             (b'0'..=b'9', _) => {
-                millis += u64::from(byte - b'0') * unit;
+                billionths += u64::from(byte - b'0') * unit;
                 unit /= 10;
             }
             _ => return None,
         }
     }
-    Some(Duration::from_millis(millis))
+    Some(billionths)
 }

@@ -28,6 +28,12 @@ impl Error {
         Self { kind: Kind::InvalidId, message: message.into() }
     }
 
+    /// The sentence.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// An option or environment variable has a value that cannot be used.
     #[must_use]
     pub fn is_configuration(&self) -> bool {

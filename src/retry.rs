@@ -9,8 +9,8 @@ pub enum Outcome {
     Response {
         /// The HTTP status. A redirect the host does not let us see counts as 0.
         status: u16,
-        /// The `Retry-After` header, as it came.
-        retry_after: Option<String>,
+        /// How long the `Retry-After` header asks to be left alone; see [`parse_retry_after`].
+        retry_after: Option<Duration>,
         /// The answer's body, or its beginning, kept for the words of a refusal.
         message: String,
     },
@@ -48,9 +48,7 @@ pub fn classify(outcome: &Outcome) -> Decision {
     };
     match status {
         200..=299 => Decision::Delivered,
-        408 | 425 | 429 | 500..=599 => {
-            Decision::Retry { after: retry_after.as_deref().and_then(parse_retry_after) }
-        }
+        408 | 425 | 429 | 500..=599 => Decision::Retry { after: *retry_after },
         413 => Decision::TooLarge,
         0 | 300..=399 | 401 | 403 | 404 | 405 => Decision::Misconfigured,
         _ => Decision::Refused,
@@ -60,16 +58,16 @@ pub fn classify(outcome: &Outcome) -> Decision {
 /// The longest a server's `Retry-After` is obeyed, so that a wrong header cannot stop delivery for good.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
-/// Reads the seconds form of `Retry-After` (RFC 9110 §10.2.3), which is the one Langfuse sends.
+/// Reads `Retry-After` (RFC 9110 §10.2.3): seconds, the form that Langfuse sends, or a date, through the host's
+/// `until`, which says how far off it is.
 #[must_use]
-pub fn parse_retry_after(value: &str) -> Option<Duration> {
+pub fn parse_retry_after(value: &str, until: impl FnOnce(&str) -> Option<Duration>) -> Option<Duration> {
     let value = value.trim_ascii();
-    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     // Only overflow can fail here, and a number that large means "a long time".
-    let seconds = value.parse().unwrap_or(u64::MAX);
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    let seconds = || Duration::from_secs(value.parse::<u32>().unwrap_or(u32::MAX).into());
+    let wait = if is_number { seconds() } else { until(value)? };
+    Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);

@@ -7,7 +7,7 @@ use reqwest::header::RETRY_AFTER;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::retry::Outcome;
+use crate::retry::{Outcome, parse_retry_after};
 use crate::time::Timestamp;
 
 /// Wall-clock time that a change of the system's clock does not move.
@@ -94,7 +94,7 @@ impl Http {
                 let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
                 Outcome::Response {
                     status: response.status().as_u16(),
-                    retry_after: retry_after.map(in_seconds),
+                    retry_after: retry_after.and_then(|value| parse_retry_after(value, until)),
                     message: read_message(response).await,
                 }
             }
@@ -103,16 +103,14 @@ impl Http {
     }
 }
 
-/// The seconds form of a `Retry-After`, which may be a date (RFC 9110 §10.2.3).
+/// How far off an HTTP date is.
 #[expect(
     clippy::disallowed_methods,
     reason = "a server's date is compared with the system's clock as it is now"
 )]
-fn in_seconds(retry_after: &str) -> String {
-    match httpdate::parse_http_date(retry_after) {
-        Ok(date) => date.duration_since(SystemTime::now()).unwrap_or_default().as_secs().to_string(),
-        Err(_) => retry_after.to_owned(),
-    }
+fn until(date: &str) -> Option<Duration> {
+    let date = httpdate::parse_http_date(date).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 async fn read_message(mut response: reqwest::Response) -> String {

@@ -9,7 +9,7 @@ use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsSt
 use super::host;
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
-use crate::observation::{Attributes, Level};
+use crate::observation::Level;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.ts");
@@ -170,16 +170,16 @@ impl Drop for Observation {
 }
 
 fn start(
-    builder: ObservationBuilder,
+    mut builder: ObservationBuilder,
     attributes: Option<&JsAttributes>,
     options: Option<&JsStartOptions>,
 ) -> Observation {
     let convert::StartOptions { kind, start, parent } =
         options.map(convert::start_options).unwrap_or_default();
-    let mut builder =
-        builder.kind(kind).attributes(attributes.map_or_else(Attributes::default, convert::attributes));
-    if let Some(start) = start {
-        builder = builder.start_time(start);
+    builder.kind = kind;
+    builder.start = start;
+    if let Some(attributes) = attributes {
+        builder.attributes = convert::attributes(attributes);
     }
     if let Some(parent) = parent {
         builder = builder.parent(parent);

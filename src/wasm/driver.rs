@@ -56,7 +56,8 @@ thread_local! {
             with_client(client, |this| this.take_answer(lease, response.unchecked_ref(), &text))
         }),
         take_failure: Closure::new(|client, lease, abort: JsValue, _| {
-            with_client(client, |this| this.take_failure(LeaseId::from_f64(lease), abort.dyn_ref()))
+            let abort = (!abort.is_undefined()).then(|| abort.unchecked_ref());
+            with_client(client, |this| this.take_failure(LeaseId::from_f64(lease), abort))
         }),
     };
 }

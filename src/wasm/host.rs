@@ -7,10 +7,11 @@ use std::time::Duration;
 use gloo_timers::callback::Timeout;
 use js_sys::{Array, Function, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{AbortController, Headers, RequestInit, RequestRedirect, Response};
+use web_sys::{AbortController, Response};
 
 use crate::config::Config;
 use crate::report::{FlushReport, Rejection};
+use crate::retry::parse_retry_after;
 use crate::time::Timestamp;
 
 #[wasm_bindgen]
@@ -36,7 +37,7 @@ extern "C" {
     -> Function;
 
     #[wasm_bindgen(catch, js_name = fetch)]
-    fn global_fetch(url: &str, init: &RequestInit) -> Result<Promise, JsValue>;
+    fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(thread_local_v2, js_name = globalThis)]
@@ -178,43 +179,39 @@ impl Target {
     }
 
     pub(crate) fn post(&self, body: &[u8]) -> Result<Sent, JsValue> {
-        let headers = Headers::new()?;
-        let authorization = format!("Basic {}", base64(&format!("{}:{}", self.public_key, self.secret_key)));
-        for (name, value) in [
-            ("authorization", authorization.as_str()),
-            ("content-type", "application/x-protobuf"),
-            ("x-langfuse-ingestion-version", "4"),
-            ("x-langfuse-sdk-name", "langfuse-edge"),
-            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
-            ("x-langfuse-public-key", self.public_key.as_str()),
-        ] {
-            headers.set(name, value)?;
-        }
+        let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
+        let headers = object(&[
+            ("authorization", ["Basic ", &credentials].concat().into()),
+            ("content-type", "application/x-protobuf".into()),
+            ("x-langfuse-ingestion-version", "4".into()),
+            ("x-langfuse-sdk-name", "langfuse-edge".into()),
+            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION").into()),
+            ("x-langfuse-public-key", self.public_key.as_str().into()),
+        ]);
         let abort = AbortController::new()?;
-        let init = RequestInit::new();
-        init.set_method("POST");
-        init.set_headers(&headers);
-        // A copy outside wasm memory: a view would change under the request when the memory grows.
-        init.set_body(&Uint8Array::from(body));
-        // A redirected POST would arrive as a GET without its body, and be answered 200.
-        init.set_redirect(RequestRedirect::Manual);
-        init.set_signal(Some(&abort.signal()));
+        let init = object(&[
+            ("method", "POST".into()),
+            ("headers", headers),
+            // A copy outside wasm memory: a view would change under the request when the memory grows.
+            ("body", Uint8Array::from(body).into()),
+            // A redirected POST would arrive as a GET without its body, and be answered 200.
+            ("redirect", "manual".into()),
+            ("signal", abort.signal().into()),
+        ]);
         Ok(Sent { response: global_fetch(&self.traces_url, &init)?, abort })
     }
 }
 
 /// Status and `Retry-After` of a response.
-pub(crate) fn response_head(response: &Response) -> (u16, Option<String>) {
-    (response.status(), response.headers().get("retry-after").ok().flatten().map(in_seconds))
+pub(crate) fn response_head(response: &Response) -> (u16, Option<Duration>) {
+    let retry_after = response.headers().get("retry-after").ok().flatten();
+    (response.status(), retry_after.and_then(|value| parse_retry_after(&value, until)))
 }
 
-/// The seconds form of a `Retry-After`, which may be a date (RFC 9110 §10.2.3).
-fn in_seconds(retry_after: String) -> String {
-    if retry_after.bytes().any(|byte| byte.is_ascii_alphabetic()) {
-        let seconds = (js_sys::Date::parse(&retry_after) / 1000.0) as u64;
-        return Timestamp::from_millis(seconds * 1000).since(now()).as_secs().to_string();
-    }
-    retry_after
+/// How far off an HTTP date is. What is no date is `NaN`.
+fn until(date: &str) -> Option<Duration> {
+    let millis = js_sys::Date::parse(date);
+    (millis >= 0.0).then(|| Timestamp::from_millis(millis as u64).since(now()))
 }
 
 /// The beginning of a response's text, enough for the words of a refusal. What is longer does not get into wasm memory,

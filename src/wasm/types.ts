@@ -59,6 +59,8 @@ export interface LangfuseOptions {
   environment?: string;
   /** The release of the program (`LANGFUSE_RELEASE`). */
   release?: string;
+  /** The share of traces that is kept, from 0 to 1 (`LANGFUSE_SAMPLE_RATE`). Default: 1. */
+  sampleRate?: number;
   /** Seconds one attempt to send may take (`LANGFUSE_TIMEOUT`). Default: 10. */
   timeout?: number;
 }

@@ -145,7 +145,9 @@ fn attribute_key(field: Field) -> &'static str {
 
 /// Appends to a span the note that its input and output were removed.
 pub(super) fn note_removed_payload(out: &mut Vec<u8>, removed: usize) {
-    let note = format!("input and output were too large for the server and are left out ({removed} bytes)");
+    let removed = removed.to_string();
+    let note =
+        ["input and output were too large for the server and are left out (", &removed, " bytes)"].concat();
     string_attribute(out, "langfuse.observation.metadata.", REMOVED_PAYLOAD, note.as_bytes());
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use langfuse_edge::exporter::{Action, Exporter, FlushId, LeaseId, Pushed, Settings};
-use langfuse_edge::retry::Outcome;
+use langfuse_edge::retry::{Outcome, parse_retry_after};
 use langfuse_edge::wire::Record;
 use langfuse_edge::{FlushReport, Timestamp};
 
@@ -67,7 +67,7 @@ impl Answer {
 
     pub(crate) fn retry_after(mut self, value: &str) -> Self {
         if let Outcome::Response { retry_after, .. } = &mut self.outcome {
-            *retry_after = Some(value.to_owned());
+            *retry_after = parse_retry_after(value, |_| None);
         }
         self
     }

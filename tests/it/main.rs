@@ -13,6 +13,7 @@ mod ids;
 mod leases;
 mod refusals;
 mod retry;
+mod sampling;
 mod secrecy;
 #[cfg(not(target_arch = "wasm32"))]
 mod tidy;

@@ -90,7 +90,16 @@ fn retry_after_is_read_when_it_is_in_seconds() {
         ("٣", None),
         ("Wed, 21 Oct 2026 07:28:00 GMT", None),
     ] {
-        assert_eq!(parse_retry_after(value), parsed, "{value:?}");
+        assert_eq!(parse_retry_after(value, |_| None), parsed, "{value:?}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn retry_after_as_a_date_is_as_far_off_as_the_host_says_within_bounds() {
+    let date = "Wed, 21 Oct 2026 07:28:00 GMT";
+    for (far_off, wait) in [(secs(0), secs(0)), (secs(30), secs(30)), (secs(86_400), secs(600))] {
+        let until = |value: &str| (value == date).then_some(far_off);
+        assert_eq!(parse_retry_after(&format!(" {date} "), until), Some(wait));
     }
 }
 
@@ -259,7 +268,11 @@ fn due_after_failure(id: u64) -> Duration {
 }
 
 fn response(status: u16, retry_after: Option<&str>) -> Outcome {
-    Outcome::Response { status, retry_after: retry_after.map(str::to_owned), message: String::new() }
+    Outcome::Response {
+        status,
+        retry_after: retry_after.and_then(|value| parse_retry_after(value, |_| None)),
+        message: String::new(),
+    }
 }
 
 /// To the millisecond, as the largest draw is a hair below the ceiling.

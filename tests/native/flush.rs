@@ -170,6 +170,38 @@ async fn what_a_flush_retained_is_sent_later_without_another_flush() {
 }
 
 #[tokio::test]
+async fn a_trace_is_sampled_whole_or_not_at_all() {
+    let receiver = Receiver::start();
+    let langfuse =
+        Langfuse::new(&receiver.options().with(Setting::SampleRate, "0.5")).expect("valid options");
+    for _ in 0..200 {
+        let root = langfuse.observe("root").start();
+        root.observe("child").start().observe("grandchild").start().end();
+    }
+
+    let report = langfuse.flush().await;
+
+    let traces = receiver.state("observations").await / 3;
+    assert!((60..140).contains(&traces), "{traces} of 200 traces");
+    assert_eq!((report.delivered, report.dropped), (traces * 3, 0));
+}
+
+#[tokio::test]
+async fn after_a_shutdown_nothing_is_recorded() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    record(&langfuse, 3);
+
+    let report = langfuse.shutdown().await;
+    record(&langfuse, 2);
+    let late = langfuse.flush().await;
+
+    assert_eq!((report.ok, report.delivered), (true, 3));
+    assert_eq!((late.delivered, late.dropped, late.drop_reasons.shutdown), (0, 2, 2));
+    assert_eq!(receiver.state("observations").await, 3);
+}
+
+#[tokio::test]
 async fn a_disabled_client_does_nothing() {
     let langfuse = Langfuse::disabled();
     record(&langfuse, 5);
