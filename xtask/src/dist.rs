@@ -104,11 +104,12 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
         "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
     );
     let wasm = dist.join("core_bg.wasm");
-    let names =
-        cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports {wasm} -o {wasm}").quiet().read()?;
+    let names = cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports-and-modules {wasm} -o {wasm}")
+        .quiet()
+        .read()?;
     let names: Names = serde_json::from_str(&names).context("wasm-opt printed no names")?;
     let core = dist.join("core.js");
-    let mut glue = sh.read_file(&core)?;
+    let mut glue = replace_once(&sh.read_file(&core)?, "\"./core_bg.js\": ", "\"a\": ")?;
     for (_, long, short) in &names.imports {
         glue = replace_once(&glue, &format!("{long}: function("), &format!("{short}: function("))?;
     }
