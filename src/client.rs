@@ -202,7 +202,7 @@ impl ObservationBuilder {
     /// Continues a trace that began in another process.
     pub fn parent(mut self, context: SpanContext) -> Self {
         let trace = self.parent.take().map(|parent| parent.trace).unwrap_or_default();
-        self.parent = Some(Current { context, trace });
+        self.parent = Some(Current { context, trace, start: Timestamp::default() });
         self.parent_is_remote = true;
         self
     }
@@ -270,10 +270,16 @@ impl ObservationBuilder {
     /// Starts the observation.
     pub fn start(self) -> Observation {
         let is_local_root = self.parent.is_none() || self.parent_is_remote;
+        let mut earliest_start = Timestamp::default();
         let (trace_id, parent, inherited) = match self.parent {
-            Some(Current { context, trace }) => (context.trace_id, Some(context.observation_id), trace),
+            Some(Current { context, trace, start }) => {
+                earliest_start = start;
+                (context.trace_id, Some(context.observation_id), trace)
+            }
             None => (TraceId::from_random(host::random()), None, Arc::default()),
         };
+        // A clock that was set back must not let a child begin before its parent.
+        let start = self.start.unwrap_or_else(|| host::now().max(earliest_start));
         let context = SpanContext { trace_id, observation_id: ObservationId::from_random(host::random()) };
         let trace = self.trace.map_or(inherited, Arc::new);
         let open = self.langfuse.keeps(trace_id).then(|| ObservationData {
@@ -282,11 +288,12 @@ impl ObservationBuilder {
             is_local_root,
             kind: self.kind,
             name: self.name,
-            start: self.start.unwrap_or_else(host::now),
+            start,
             attributes: self.attributes,
             trace: Arc::clone(&trace),
         });
-        let observation = Observation { langfuse: self.langfuse, context, trace, open: Mutex::new(open) };
+        let observation =
+            Observation { langfuse: self.langfuse, context, trace, start, open: Mutex::new(open) };
         if self.kind == ObservationKind::Event {
             observation.end();
         }
@@ -306,6 +313,7 @@ pub struct Observation {
     langfuse: Langfuse,
     context: SpanContext,
     trace: Arc<TraceAttributes>,
+    start: Timestamp,
     open: Mutex<Option<ObservationData>>,
 }
 
@@ -414,7 +422,7 @@ impl Observation {
     }
 
     fn current(&self) -> Current {
-        Current { context: self.context, trace: Arc::clone(&self.trace) }
+        Current { context: self.context, trace: Arc::clone(&self.trace), start: self.start }
     }
 
     /// A panic of the user's `Serialize` while the lock is held leaves the data whole, so its poison is ignored.

@@ -12,12 +12,15 @@ use pin_project_lite::pin_project;
 
 use crate::id::SpanContext;
 use crate::observation::TraceAttributes;
+use crate::time::Timestamp;
 
 /// What a child takes from the observation above it.
 #[derive(Clone, Debug)]
 pub(crate) struct Current {
     pub(crate) context: SpanContext,
     pub(crate) trace: Arc<TraceAttributes>,
+    /// When it began, by this process's clock.
+    pub(crate) start: Timestamp,
 }
 
 thread_local! {

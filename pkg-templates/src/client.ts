@@ -15,12 +15,3 @@ Observation.prototype.update = function (attributes) {
 };
 
 export { Langfuse, Observation };
-export type {
-  FlushOptions,
-  FlushReport,
-  LangfuseOptions,
-  ObservationAttributes,
-  ObservationLevel,
-  ObservationType,
-  StartObservationOptions,
-} from "./core.js";

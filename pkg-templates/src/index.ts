@@ -9,7 +9,7 @@ export type {
   ObservationLevel,
   ObservationType,
   StartObservationOptions,
-} from "./client.js";
+} from "./core.js";
 export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
 export { runWorkflowWithFlush, step } from "./workflow.js";
 export type { StepOptions, Workflow } from "./workflow.js";

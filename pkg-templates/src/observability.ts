@@ -1,6 +1,7 @@
 /** The process-wide client. */
 
-import { Langfuse, type FlushOptions, type FlushReport } from "./client.js";
+import { Langfuse } from "./client.js";
+import type { FlushOptions, FlushReport } from "./core.js";
 import { shared } from "./shared.js";
 
 /** Makes this the process-wide client. */

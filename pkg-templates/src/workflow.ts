@@ -1,6 +1,6 @@
 /** Workflows that flush: `runWorkflowWithFlush` at the end, `step` after each step. */
 
-import type { Observation, ObservationType } from "./client.js";
+import type { Observation, ObservationType } from "./core.js";
 import { currentObservation, withCurrentObservation } from "./context.js";
 import { flushLangfuse, flushQuietly, getLangfuse, messageOf } from "./observability.js";
 

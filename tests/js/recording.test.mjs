@@ -386,6 +386,16 @@ describe("kinds and times", () => {
     const [row] = await recorded((langfuse) => langfuse.startObservation("back", {}, { startTime: 2_000 }).end(1_000));
     assert.equal(row.startTime, row.endTime);
   });
+
+  test("a child does not begin before its parent when the clock is set back between them", async () => {
+    const later = Date.now() + 60_000;
+    const rows = await recorded((langfuse) => {
+      const parent = langfuse.startObservation("parent", {}, { startTime: later });
+      parent.startObservation("child").end();
+      parent.end();
+    });
+    assert.deepEqual(rows.map(({ startTime }) => startTime), Array(2).fill(new Date(later).toISOString()));
+  });
 });
 
 describe("places in a trace", () => {
