@@ -5,7 +5,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { Langfuse } from "langfuse-edge";
 
 import { startScript } from "./support/program.mjs";
-import { KEYS, startReceiver } from "./support/receiver.mjs";
+import { startReceiver } from "./support/receiver.mjs";
 
 const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";
 const PARENT_ID = "b7ad6b7169203331";
@@ -523,98 +523,5 @@ describe("updates and the end", () => {
     assert.equal((await script.done).code, 0);
     const [row] = await receiver.rows();
     assert.deepEqual([row.name, row.input, row.level, row.statusMessage], ["forgotten", "kept", "WARNING", "never ended"]);
-  });
-});
-
-describe("configuration", () => {
-  const NO_KEYS = { LANGFUSE_PUBLIC_KEY: "", LANGFUSE_SECRET_KEY: "" };
-  const DISABLED = `
-    import assert from "node:assert/strict";
-    import { Langfuse } from "langfuse-edge";
-    for (const options of JSON.parse(process.env.OPTIONS)) {
-      const langfuse = new Langfuse(options ?? undefined);
-      assert.equal(langfuse.enabled, false);
-      const root = langfuse.startObservation("root", { input: 1 });
-      const child = root.startObservation("child", {}, { asType: "generation" });
-      assert.equal(child.update({ output: 2 }), child);
-      assert.equal(child.traceId, root.traceId);
-      assert.match(child.id, /^[0-9a-f]{16}$/);
-      child.end();
-      root.end();
-      const report = await langfuse.flush();
-      assert.deepEqual([report.ok, report.delivered, report.retained, report.attempts], [true, 0, 0, 0]);
-    }`;
-
-  test("without keys everything is a no-op, with one warning for the whole process", async (t) => {
-    const options = [null, {}, { publicKey: "pk-lf-1" }, { secretKey: "sk-lf-1", publicKey: "" }];
-    const { code, output } = await startScript(t, DISABLED, { ...NO_KEYS, OPTIONS: JSON.stringify(options) }).done;
-    assert.equal(code, 0, output);
-    assert.equal(output, "langfuse-edge: tracing is disabled because publicKey (LANGFUSE_PUBLIC_KEY) is not set");
-  });
-
-  test("switched off on purpose, there is no warning", async (t) => {
-    const options = [{ ...KEYS, enabled: false }];
-    const { code, output } = await startScript(t, DISABLED, { ...NO_KEYS, OPTIONS: JSON.stringify(options) }).done;
-    assert.deepEqual([code, output], [0, ""]);
-    const env = { LANGFUSE_TRACING_ENABLED: "false", OPTIONS: JSON.stringify([KEYS]) };
-    const byEnvironment = await startScript(t, DISABLED, env).done;
-    assert.deepEqual([byEnvironment.code, byEnvironment.output], [0, ""]);
-  });
-
-  test("an option that cannot be used is an Error that names it and shows no key", () => {
-    const bad = {
-      publicKey: ["pk lf 1", "pk:lf:1", "pk-lf-\n1", "pk-lf-é"],
-      secretKey: ["sk lf 1", "sk:lf:1", "sk-lf-\u{1F511}"],
-      baseUrl: ["localhost:3000", "ftp://example.org", "https://", "https://user:hunter2@example.org", "https://example.org/?a=1", "http:// example.org"],
-      enabled: ["maybe", 2],
-      timeout: [0, -1, NaN, Infinity, "soon", 86_401],
-      flushAt: [0, -1, 1.5, "many"],
-      flushInterval: [0, -1, "often"],
-    };
-    for (const [option, values] of Object.entries(bad)) {
-      for (const value of values) {
-        assert.throws(
-          () => new Langfuse({ ...KEYS, [option]: value }),
-          (error) => {
-            assert.ok(error instanceof Error);
-            assert.match(error.message, new RegExp(`^langfuse-edge: ${option} \\(LANGFUSE_[A-Z_]+\\) must be `));
-            for (const secret of [KEYS.publicKey, KEYS.secretKey, "hunter2"]) assert.ok(!error.message.includes(secret));
-            if (option.endsWith("Key")) assert.ok(!error.message.includes(value));
-            return true;
-          },
-          `${option}: ${String(value)}`,
-        );
-      }
-    }
-  });
-
-  test("variables of an env object, of which a bad one is an Error that names it", async () => {
-    const env = { LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: `${receiver.url}/` };
-    const langfuse = Langfuse.fromEnv({ ...env, LANGFUSE_TRACING_ENVIRONMENT: "staging", LANGFUSE_RELEASE: "r2", BINDING: {} });
-    assert.equal(langfuse.enabled, true);
-    langfuse.startObservation("from env").end();
-    assert.equal((await langfuse.flush()).delivered, 1);
-    const [row] = await receiver.rows();
-    assert.deepEqual([row.environment, row.release], ["staging", "r2"]);
-    assert.throws(() => Langfuse.fromEnv({ ...env, LANGFUSE_TIMEOUT: "soon" }), /timeout \(LANGFUSE_TIMEOUT\) must be seconds above 0/);
-    assert.throws(() => Langfuse.fromEnv({ ...env, LANGFUSE_HOST: "x", LANGFUSE_BASE_URL: "" }), /baseUrl \(LANGFUSE_BASE_URL\)/);
-  });
-
-  test("options win over process.env, which fills what they leave out", async (t) => {
-    const source = `
-      import { Langfuse } from "langfuse-edge";
-      const langfuse = new Langfuse({ environment: "option" });
-      langfuse.startObservation("env").end();
-      console.log((await langfuse.flush()).delivered);`;
-    const env = {
-      LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
-      LANGFUSE_SECRET_KEY: KEYS.secretKey,
-      LANGFUSE_HOST: receiver.url,
-      LANGFUSE_TRACING_ENVIRONMENT: "variable",
-      LANGFUSE_RELEASE: "variable",
-    };
-    assert.equal((await startScript(t, source, env).done).output, "1");
-    const [row] = await receiver.rows();
-    assert.deepEqual([row.environment, row.release], ["option", "variable"]);
   });
 });
