@@ -182,6 +182,17 @@ fn a_failed_attempt_is_made_again_with_the_same_bytes() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_limit_of_no_records_sends_them_one_by_one() {
+    let mut settings = Settings::default();
+    settings.batch_records = 0;
+    let mut host = Host::with(settings, |_| status(200));
+    host.record(1..=3);
+    assert_eq!(host.flush().delivered, 3);
+    let ids: Vec<_> = host.requests.iter().map(|request| request.ids()).collect();
+    assert_eq!(ids, [[1], [2], [3]]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_burst_of_five_thousand_is_delivered_by_one_flush() {
     let mut host = Host::new(|_| status(200).after(millis(20)));
     host.record(1..=5000);
