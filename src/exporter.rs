@@ -281,7 +281,9 @@ impl Exporter {
 
         let (low, high) = LOOK_AGAIN;
         let look_again = now + (now.since(flush.started) / 4).clamp(low, high);
-        let next = if self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark) {
+        let has_waiting = self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark);
+        // A flush has one request in flight at a time, however often it is polled.
+        let next = if has_waiting && !self.leases.values().any(|lease| lease.flush == id) {
             let pause_end = self.pause.end();
             // Of a server that may still refuse everything, one request finds that out for all.
             let another_probes = self.pause.misconfigured && !self.leases.is_empty();

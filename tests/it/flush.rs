@@ -298,6 +298,24 @@ fn reports_add_up_whatever_happens() {
     );
 }
 
+#[wasm_bindgen_test(unsupported = test)]
+fn a_flush_has_one_request_in_flight_however_often_it_is_polled() {
+    let mut settings = Settings::default();
+    settings.batch_records = 1;
+    let mut exporter = Exporter::new(settings);
+    exporter.push(small_record(1));
+    exporter.push(small_record(2));
+    let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
+    let Action::Send(_) = exporter.poll(flush, START) else { panic!("there are records to send") };
+    let Action::WaitUntil(time) = exporter.poll(flush, START) else {
+        panic!("the second request waits for the first one's answer")
+    };
+    assert!(time > START);
+    // Another flush has a request of its own.
+    let other = exporter.begin_flush(DEFAULT_BUDGET, START);
+    assert!(matches!(exporter.poll(other, START), Action::Send(_)));
+}
+
 fn done(action: Action) -> FlushReport {
     match action {
         Action::Done(report) => report,
