@@ -122,7 +122,7 @@ pub enum Action {
 
 /// Beyond an attempt's timeout, so that only a dead driver's lease expires.
 const LEASE_GRACE: Duration = Duration::from_secs(2);
-/// A dead flush is forgotten this long after its deadline: later than any living one can last.
+/// How long after it was seen overdue a flush is taken for dead.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// An attempt with less time than this would be a request whose answer nobody waits for.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
@@ -175,6 +175,8 @@ struct Flush {
     watermark: u64,
     started: Timestamp,
     deadline: Timestamp,
+    /// When another flush found this one past its deadline.
+    overdue_since: Option<Timestamp>,
     /// Covered records of which nothing has become yet.
     outstanding: u64,
     report: FlushReport,
@@ -250,7 +252,7 @@ impl Exporter {
     /// Begins a flush of everything recorded so far, waiting or in flight, which is over after `budget`.
     pub fn begin_flush(&mut self, budget: Duration, now: Timestamp) -> FlushId {
         let now = self.clock.advance(now);
-        self.flushes.retain(|flush| now < flush.deadline + FORGET_AFTER);
+        self.forget_dead_flushes(now);
         let id = FlushId(self.next_id());
         self.flushes.insert(
             id.0,
@@ -258,6 +260,7 @@ impl Exporter {
                 watermark: self.last_sequence,
                 started: now,
                 deadline: now + budget,
+                overdue_since: None,
                 outstanding: (self.queue.len() + self.leased.records) as u64,
                 report: FlushReport {
                     drop_reasons: std::mem::take(&mut self.unreported),
@@ -426,6 +429,19 @@ impl Exporter {
         let expires = now + timeout + LEASE_GRACE;
         self.leases.insert(lease.0, Lease { flush: id, expires, batch, body_len: body.len() });
         Request { lease, body, timeout }
+    }
+
+    /// A flush is dead when it was seen overdue and its driver still has not asked for its report a while later. To be
+    /// past its deadline is not enough: a clock that jumps forward is there before the living driver wakes.
+    fn forget_dead_flushes(&mut self, now: Timestamp) {
+        for flush in self.flushes.values_mut().filter(|flush| flush.deadline <= now) {
+            flush.overdue_since.get_or_insert(now);
+        }
+        let is_dead = |flush: &Flush| flush.overdue_since.is_some_and(|since| since + FORGET_AFTER <= now);
+        while let Some(dead) = self.flushes.remove_one(is_dead) {
+            // Nobody has read its report.
+            self.unreported.add(&dead.report.drop_reasons);
+        }
     }
 
     fn reclaim_expired_leases(&mut self, now: Timestamp) {

@@ -33,6 +33,11 @@ impl DropReasons {
             DropReason::QueueFull => self.queue_full += 1,
         }
     }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self { queue_full } = other;
+        self.queue_full += queue_full;
+    }
 }
 
 /// A record the server refused for good.
