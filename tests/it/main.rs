@@ -14,6 +14,8 @@ mod refusals;
 mod retry;
 mod secrecy;
 #[cfg(not(target_arch = "wasm32"))]
+mod simulation;
+#[cfg(not(target_arch = "wasm32"))]
 mod tidy;
 mod time;
 
