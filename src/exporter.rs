@@ -125,7 +125,7 @@ pub enum Action {
 
 /// Beyond an attempt's timeout, so that only a dead driver's lease expires.
 const LEASE_GRACE: Duration = Duration::from_secs(2);
-/// A dead flush is forgotten this long after its deadline: later than any living one can last.
+/// How long after it was seen overdue a flush is taken for dead.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// An attempt with less time than this would be a request whose answer nobody waits for.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
@@ -185,6 +185,8 @@ struct Flush {
     is_last: bool,
     started: Timestamp,
     deadline: Timestamp,
+    /// When another flush found this one past its deadline.
+    overdue_since: Option<Timestamp>,
     /// Covered records of which nothing has become yet.
     outstanding: u64,
     /// Requests that delivered nothing.
@@ -276,7 +278,7 @@ impl Exporter {
 
     fn begin(&mut self, is_last: bool, budget: Duration, now: Timestamp) -> FlushId {
         let now = self.clock.advance(now);
-        self.flushes.retain(|flush| now < flush.deadline + FORGET_AFTER);
+        self.forget_dead_flushes(now);
         let id = FlushId(self.next_id());
         self.flushes.insert(
             id.0,
@@ -285,6 +287,7 @@ impl Exporter {
                 is_last,
                 started: now,
                 deadline: now + budget,
+                overdue_since: None,
                 outstanding: (self.queue.len() + self.leased.records) as u64,
                 in_vain: 0,
                 report: FlushReport {
@@ -310,7 +313,9 @@ impl Exporter {
 
         let (low, high) = LOOK_AGAIN;
         let look_again = now + (now.since(flush.started) / 4).clamp(low, high);
-        let next = if self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark) {
+        let has_waiting = self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark);
+        // A flush has one request in flight at a time, however often it is polled.
+        let next = if has_waiting && !self.leases.values().any(|lease| lease.flush == id) {
             let pause_end = self.pause.end();
             // Of a server that may still refuse everything, one request finds that out for all.
             let another_probes = self.pause.misconfigured && !self.leases.is_empty();
@@ -459,6 +464,19 @@ impl Exporter {
     fn release(&mut self, lease: &Lease) {
         self.leased.records -= lease.batch.len();
         self.leased.bytes -= batch_bytes(&lease.batch);
+    }
+
+    /// A flush is dead when it was seen overdue and its driver still has not asked for its report a while later. To be
+    /// past its deadline is not enough: a clock that jumps forward is there before the living driver wakes.
+    fn forget_dead_flushes(&mut self, now: Timestamp) {
+        for flush in self.flushes.values_mut().filter(|flush| flush.deadline <= now) {
+            flush.overdue_since.get_or_insert(now);
+        }
+        let is_dead = |flush: &Flush| flush.overdue_since.is_some_and(|since| since + FORGET_AFTER <= now);
+        while let Some(dead) = self.flushes.remove_one(is_dead) {
+            // Nobody has read its report.
+            self.unreported.add(&dead.report.drop_reasons);
+        }
     }
 
     fn reclaim_expired_leases(&mut self, now: Timestamp) {

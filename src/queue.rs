@@ -61,7 +61,7 @@ impl Queue {
         let fits = self
             .records
             .iter()
-            .take(batch_records)
+            .take(batch_records.max(1))
             .take_while(|queued| {
                 let first = bytes == 0;
                 bytes += queued.record.framed_len();

@@ -45,6 +45,13 @@ impl DropReasons {
             DropReason::Shutdown => &mut self.shutdown,
         } += 1;
     }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self { queue_full, expired, shutdown } = other;
+        self.queue_full += queue_full;
+        self.expired += expired;
+        self.shutdown += shutdown;
+    }
 }
 
 /// A record the server refused for good.

@@ -37,8 +37,8 @@ impl<T> Table<T> {
         Some(self.entries.remove(place).1)
     }
 
-    pub(crate) fn retain(&mut self, is_kept: impl Fn(&T) -> bool) {
-        self.entries.retain(|(_, value)| is_kept(value));
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, value)| value)
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {

@@ -102,8 +102,8 @@ pub(crate) struct SteadyClock {
     leapt: Duration,
 }
 
-/// Longer than any lease or deadline, so that those end after whatever pause.
-const LONGEST_STEP: Duration = Duration::from_secs(300);
+/// Longer than any lease, deadline or pause, so that those are over after a long sleep.
+const LONGEST_STEP: Duration = Duration::from_secs(900);
 
 impl SteadyClock {
     /// The steady time for the host's `now`.

@@ -43,15 +43,13 @@ impl Record {
     }
 
     /// The record without its input and output, and with a note in the metadata that says so;
-    /// `None` when it has neither.
+    /// `None` when that would not make it smaller.
     pub(crate) fn without_payload(&self) -> Option<Self> {
         let removed = self.bytes.len() - self.payload_at;
-        (removed > 0).then(|| {
-            let mut bytes = self.bytes[..self.payload_at].to_vec();
-            otlp::note_removed_payload(&mut bytes, removed);
-            let payload_at = bytes.len();
-            Self::new(self.id, bytes, payload_at)
-        })
+        let mut bytes = self.bytes[..self.payload_at].to_vec();
+        otlp::note_removed_payload(&mut bytes, removed);
+        let payload_at = bytes.len();
+        (payload_at < self.len()).then(|| Self::new(self.id, bytes, payload_at))
     }
 }
 

@@ -2,7 +2,7 @@ use langfuse_edge::DropReason;
 use langfuse_edge::exporter::{Pushed, Settings};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::host::{DEFAULT_BUDGET, Host, millis, secs, status};
+use crate::host::{DEFAULT_BUDGET, Host, Received, millis, secs, status};
 use crate::records::{record_with_input, small_record};
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -63,6 +63,27 @@ fn what_was_dropped_before_a_flush_is_in_its_report_and_in_no_later_one() {
 
     assert_eq!((first.ok, first.delivered, first.dropped), (false, 10, 3));
     assert_eq!((second.ok, second.dropped), (true, 0));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_was_dropped_during_a_flush_whose_driver_died_is_in_a_later_report() {
+    let is_down = |request: &Received| request.at < millis(10);
+    let mut host =
+        Host::with(at_most_records(10), move |request| status(if is_down(request) { 503 } else { 200 }));
+    host.record(1..=10);
+    let dead = host.begin_flush(secs(1));
+    host.run_until(millis(20));
+    host.kill(dead);
+    host.record(11..=13);
+
+    host.run_until(secs(5));
+    let while_it_may_still_wake = host.flush();
+    host.run_until(secs(40));
+    let when_it_is_forgotten = host.flush();
+
+    assert_eq!((while_it_may_still_wake.delivered, while_it_may_still_wake.dropped), (10, 0));
+    assert_eq!((when_it_is_forgotten.delivered, when_it_is_forgotten.dropped), (0, 3));
+    assert_eq!(host.flush().dropped, 0);
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -182,6 +182,17 @@ fn a_failed_attempt_is_made_again_with_the_same_bytes() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_limit_of_no_records_sends_them_one_by_one() {
+    let mut settings = Settings::default();
+    settings.batch_records = 0;
+    let mut host = Host::with(settings, |_| status(200));
+    host.record(1..=3);
+    assert_eq!(host.flush().delivered, 3);
+    let ids: Vec<_> = host.requests.iter().map(|request| request.ids()).collect();
+    assert_eq!(ids, [[1], [2], [3]]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_burst_of_five_thousand_is_delivered_by_one_flush() {
     let mut host = Host::new(|_| status(200).after(millis(20)));
     host.record(1..=5000);
@@ -243,80 +254,27 @@ fn polling_too_early_does_no_harm() {
     assert_eq!(exporter.stats().delivered, 1);
 }
 
-/// The host checks at every step that the totals add up, and at every end of a flush that its report does.
 #[wasm_bindgen_test(unsupported = test)]
-fn reports_add_up_whatever_happens() {
-    let (mut delivered, mut rejected, mut dropped) = (0, 0, 0);
-    for seed in 1..=40 {
-        let mut dice = Dice(seed);
-        let mut server_dice = Dice(seed + 1000);
-        let mut settings = Settings::default();
-        settings.queue_records = 300;
-        settings.batch_records = 64;
-        settings.batch_bytes = 40_000;
-        let mut host = Host::with(settings, move |_| server_dice.answer());
-        let (mut next_id, mut begun) = (1, Vec::new());
-        for _ in 0..200 {
-            match dice.roll(6) {
-                0..=2 => {
-                    for _ in 0..dice.roll(30) {
-                        let len = if dice.roll(20) == 0 { 30_000 } else { 100 };
-                        host.push(record_with_input(next_id, len));
-                        next_id += 1;
-                    }
-                }
-                3 => begun.push(host.begin_flush(millis(10 + dice.roll(20_000)))),
-                4 if dice.roll(4) == 0 => {
-                    if let Some(flush) = begun.pop() {
-                        host.kill(flush);
-                    }
-                }
-                _ => host.run_until(host.now() + millis(dice.roll(3000))),
-            }
-        }
-        host.run_until(host.now() + secs(60));
-        let stats = host.exporter.stats();
-        assert_eq!(stats.recorded, next_id - 1);
-        delivered += stats.delivered;
-        rejected += stats.rejected;
-        dropped += stats.dropped;
-    }
-    assert!(
-        delivered > 1000 && rejected > 50 && dropped > 1000,
-        "too tame: {delivered} {rejected} {dropped}"
-    );
+fn a_flush_has_one_request_in_flight_however_often_it_is_polled() {
+    let mut settings = Settings::default();
+    settings.batch_records = 1;
+    let mut exporter = Exporter::new(settings);
+    exporter.push(small_record(1), START);
+    exporter.push(small_record(2), START);
+    let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
+    let Action::Send(_) = exporter.poll(flush, START) else { panic!("there are records to send") };
+    let Action::WaitUntil(time) = exporter.poll(flush, START) else {
+        panic!("the second request waits for the first one's answer")
+    };
+    assert!(time > START);
+    // Another flush has a request of its own.
+    let other = exporter.begin_flush(DEFAULT_BUDGET, START);
+    assert!(matches!(exporter.poll(other, START), Action::Send(_)));
 }
 
 fn done(action: Action) -> FlushReport {
     match action {
         Action::Done(report) => report,
         other => panic!("the flush is over, but it says {other:?}"),
-    }
-}
-
-/// The xorshift generator: the same story for the same seed, everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % sides
-    }
-
-    fn answer(&mut self) -> Answer {
-        let answer = match self.roll(16) {
-            0 => hang(),
-            1 => reset(),
-            2 => status(503),
-            3 => status(429).retry_after("1"),
-            4 => status(400),
-            5 => status(413),
-            6 if self.roll(3) == 0 => status(401),
-            _ => status(200),
-        };
-        let after = millis(self.roll(400));
-        if self.roll(16) == 0 { answer } else { answer.after(after) }
     }
 }

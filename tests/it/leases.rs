@@ -5,7 +5,7 @@ use langfuse_edge::retry::Outcome;
 use langfuse_edge::{FlushReport, Timestamp};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::host::{DEFAULT_BUDGET, Host, millis, secs, status};
+use crate::host::{DEFAULT_BUDGET, Host, hang, millis, secs, status};
 use crate::records::{START, small_record};
 
 /// The timeout of an attempt, and what a driver gets beyond it.
@@ -172,6 +172,18 @@ fn an_answer_counts_though_the_clock_has_jumped_forward() {
     let report = host.finish(flush);
     assert!(report.ok);
     assert_eq!((report.delivered, host.requests.len()), (20, 1));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_flush_that_wakes_after_an_hour_of_sleep_is_told_the_truth_though_another_began_before() {
+    let mut host = Host::new(|_| hang());
+    host.record(1..=20);
+    let asleep = host.begin_flush(DEFAULT_BUDGET);
+    host.run_until(secs(1));
+    host.set_clock_forward(AN_HOUR);
+    host.begin_flush(DEFAULT_BUDGET);
+    let report = host.finish(asleep);
+    assert_eq!((report.ok, report.retained, report.attempts), (false, 20, 1));
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -16,6 +16,8 @@ mod retry;
 mod sampling;
 mod secrecy;
 #[cfg(not(target_arch = "wasm32"))]
+mod simulation;
+#[cfg(not(target_arch = "wasm32"))]
 mod tidy;
 mod time;
 

@@ -85,6 +85,14 @@ fn a_single_record_too_large_even_without_input_is_rejected_with_its_id() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_record_that_would_be_larger_without_its_small_input_is_rejected_as_it_is() {
+    let mut host = Host::new(limited_to(100));
+    host.record(1..=1);
+    let report = host.flush();
+    assert_eq!((report.rejected.len(), report.requests), (1, 1));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_server_with_a_tiny_limit_gets_records_one_by_one() {
     let mut host = Host::new(limited_to(300));
     host.record(1..=8);
