@@ -48,13 +48,13 @@ fn whatever_happens_every_record_is_accounted_for_and_delivered_in_the_end() {
     };
     let cases = config.cases;
     let tally = RefCell::new(Tally::default());
-    let stories = (settings(), server_limit(), vec(step(), 1..100));
-    let result = TestRunner::new(config).run(&stories, |(settings, server_limit, steps)| {
+    let stories = (settings(), server_limit(), any::<bool>(), vec(step(), 1..80));
+    let result = TestRunner::new(config).run(&stories, |(settings, server_limit, is_cured, steps)| {
         let mut world = World::new(settings, server_limit);
         for step in &steps {
             play(&mut world, step);
         }
-        world.heal();
+        world.heal(is_cured);
         tally.borrow_mut().add(world.tally());
         Ok(())
     });

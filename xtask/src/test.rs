@@ -15,11 +15,12 @@ const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("format", format),
     ("lint", lint),
     ("lint wasm32", lint_wasm),
     ("cargo test", cargo_test),
+    ("fuzz targets build", fuzz_targets),
     ("cargo test in wasm", cargo_test_wasm),
     ("npm package", dist::run),
     ("bare wasm-pack package", dist::bare_package),
@@ -74,6 +75,13 @@ fn lint_wasm(project: &Project, tools: &Tools) -> Result<()> {
 fn cargo_test(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
     Ok(cmd!(project.sh, "cargo test --workspace --features cli --target-dir {target}").run()?)
+}
+
+/// They run by hand only: libFuzzer needs nightly Rust.
+fn fuzz_targets(project: &Project, _: &Tools) -> Result<()> {
+    let target = project.target.join("fuzz");
+    Ok(cmd!(project.sh, "cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir {target}")
+        .run()?)
 }
 
 fn cargo_test_wasm(project: &Project, tools: &Tools) -> Result<()> {
