@@ -9,13 +9,13 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, now, progress};
+use crate::{demo, dist, faults, now, progress};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("format", format),
     ("lint", lint),
     ("lint wasm32", lint_wasm),
@@ -27,6 +27,7 @@ const STEPS: [Step; 12] = [
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
+    ("fault matrix", |project, _| faults::matrix(project, false)),
     ("demo", run_demo),
 ];
 
