@@ -6,7 +6,7 @@ import { supportedCompatibilityDate as NEWEST } from "miniflare";
 
 import { receiverFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
-import { bundle, workersFor } from "./support/workerd.mjs";
+import { bundle, isComplaint, workersFor } from "./support/workerd.mjs";
 
 const FOLDER = new URL("workerd/", import.meta.url);
 const [worker, gateway] = await Promise.all([
@@ -210,14 +210,6 @@ const SCENARIOS = {
     },
   },
 };
-
-/**
- * Whether workerd says that a request waited for something that cannot happen, used what belongs to another, or left
- * an error uncaught. It calls a lost connection and `process.exit()` uncaught whoever catches them.
- */
-const isComplaint = (line) =>
-  /hung|different request|uncaught|illegal invocation|disallowed operation/i.test(line) &&
-  !/Network connection lost\.|process\.exit\(0\) API was called/.test(line);
 
 describe("in workerd", { concurrency: 4 }, () => {
   for (const { compatibilityDate, compatibilityFlags, hasProcess } of [

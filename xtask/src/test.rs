@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, now, progress};
+use crate::{demo, dist, faults, now, progress};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
@@ -28,6 +28,7 @@ const STEPS: [Step; 13] = [
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
+    ("fault matrix", |project, _| faults::matrix(project, false)),
     ("demo", run_demo),
 ];
 

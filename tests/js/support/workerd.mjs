@@ -49,3 +49,11 @@ export async function workersFor(t, compatibility, workers) {
   t.after(() => miniflare.dispose());
   return { url: await miniflare.ready, lines };
 }
+
+/**
+ * Whether workerd says that a request waited for something that cannot happen, used what belongs to another, or left
+ * an error uncaught. It calls a lost connection and `process.exit()` uncaught whoever catches them.
+ */
+export const isComplaint = (line) =>
+  /hung|different request|uncaught|illegal invocation|disallowed operation/i.test(line) &&
+  !/Network connection lost\.|process\.exit\(0\) API was called/.test(line);

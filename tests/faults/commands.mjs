@@ -1,0 +1,33 @@
+// What the clients of the fault matrix do when they are told to; `native.rs` does the same.
+
+/**
+ * Does one command: `record` ends so many observations, then, in the same turn, `flush` flushes. One of the
+ * observations may be odd, in size or in name.
+ */
+export async function answer(langfuse, { record, flush }) {
+  const ids = record ? recordAll(langfuse, record) : [];
+  return { ids, report: flush && (await langfuse.flush(flush)) };
+}
+
+export function recordAll(langfuse, { count, bytes = 10, odd }) {
+  return Array.from({ length: count }, (_, index) => {
+    const one = { name: "event", bytes, ...(odd?.at === index && odd) };
+    const attributes = { model: "gpt-4o", input: payload(one.bytes, index), usageDetails: { input: 512, output: 128 } };
+    const observation = langfuse.startObservation(one.name, attributes, { asType: "generation" });
+    observation.end();
+    return observation.id;
+  });
+}
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/** Text that does not compress. */
+function payload(bytes, seed) {
+  let state = seed;
+  let text = "";
+  while (text.length < bytes) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    text += ALPHABET[state >>> 26];
+  }
+  return text;
+}
