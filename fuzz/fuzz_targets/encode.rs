@@ -175,8 +175,8 @@ fn text(text: &str) -> Value {
 /// The record as it arrives.
 fn sent(record: Record) -> Span {
     let mut exporter = Exporter::new(Settings::default());
-    exporter.push(record);
     let now = Timestamp::from_millis(1);
+    exporter.push(record, now);
     let flush = exporter.begin_flush(Duration::from_secs(1), now);
     let Action::Send(request) = exporter.poll(flush, now) else { panic!("there is a record to send") };
     let request = ExportTraceServiceRequest::decode(&request.body[..]).expect("a body is protobuf");

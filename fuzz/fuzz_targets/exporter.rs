@@ -29,7 +29,7 @@ enum Call<'a> {
     BeginFlush { budget_ms: u64 },
     Poll { flush: u8 },
     PollAny { flush: f64 },
-    Respond { lease: u8, status: u16, retry_after: Option<&'a str>, message: &'a str },
+    Respond { lease: u8, status: u16, retry_after: Option<u16>, message: &'a str },
     RespondToAny { lease: f64, status: u16 },
     Fail { lease: u8, ambiguous: bool },
     Wait { ms: u32 },
@@ -51,7 +51,7 @@ fuzz_target!(|input: Input<'_>| {
         match call {
             Call::Push { bytes, has_payload } => {
                 recorded += 1;
-                exporter.push(record(recorded, bytes.into(), has_payload));
+                exporter.push(record(recorded, bytes.into(), has_payload), now);
             }
             Call::BeginFlush { budget_ms } => {
                 flushes.push(exporter.begin_flush(Duration::from_millis(budget_ms), now));
@@ -64,7 +64,8 @@ fuzz_target!(|input: Input<'_>| {
             Call::PollAny { flush } => poll(&mut exporter, FlushId::from_f64(flush), now, &mut leases),
             Call::Respond { lease, status, retry_after, message } => {
                 if let Some(lease) = pick(&leases, lease) {
-                    let (retry_after, message) = (retry_after.map(str::to_owned), message.to_owned());
+                    let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
+                    let message = message.to_owned();
                     exporter.handle_response(lease, &Outcome::Response { status, retry_after, message }, now);
                 }
             }
