@@ -2,7 +2,7 @@
 
 /**
  * Does one command: `record` ends so many observations, then, in the same turn, `flush` flushes. One of the
- * observations may be odd, in size or in name.
+ * observations may be odd: in name, or in the size of its input or metadata.
  */
 export async function answer(langfuse, { record, flush }) {
   const ids = record ? recordAll(langfuse, record) : [];
@@ -12,7 +12,9 @@ export async function answer(langfuse, { record, flush }) {
 export function recordAll(langfuse, { count, bytes = 10, odd }) {
   return Array.from({ length: count }, (_, index) => {
     const one = { name: "event", bytes, ...(odd?.at === index && odd) };
-    const attributes = { model: "gpt-4o", input: payload(one.bytes, index), usageDetails: { input: 512, output: 128 } };
+    const metadata = one.metadataBytes && { large: payload(one.metadataBytes, index) };
+    const usageDetails = { input: 512, output: 128 };
+    const attributes = { model: "gpt-4o", input: payload(one.bytes, index), metadata, usageDetails };
     const observation = langfuse.startObservation(one.name, attributes, { asType: "generation" });
     observation.end();
     return observation.id;

@@ -40,10 +40,11 @@ struct Recording {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Odd {
     at: usize,
     bytes: Option<usize>,
+    metadata_bytes: Option<usize>,
     name: Option<String>,
 }
 
@@ -90,13 +91,12 @@ fn record(langfuse: &Langfuse, recording: &Recording) -> Vec<String> {
         let odd = recording.odd.as_ref().filter(|odd| odd.at == index);
         let name = odd.and_then(|odd| odd.name.as_deref()).unwrap_or("event");
         let bytes = odd.and_then(|odd| odd.bytes).or(recording.bytes).unwrap_or(10);
-        let observation = langfuse
-            .observe(name)
-            .kind(ObservationKind::Generation)
-            .model("gpt-4o")
-            .input(&payload(bytes, index))
-            .start();
-        observation.usage(Usage::new(512, 128)).end();
+        let observation = langfuse.observe(name).kind(ObservationKind::Generation).model("gpt-4o").start();
+        observation.input(&payload(bytes, index)).usage(Usage::new(512, 128));
+        if let Some(bytes) = odd.and_then(|odd| odd.metadata_bytes) {
+            observation.metadata("large", &payload(bytes, index));
+        }
+        observation.end();
         observation.id().to_hex()
     });
     ids.collect()

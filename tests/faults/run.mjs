@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { KEYS, startReceiver } from "../js/support/receiver.mjs";
+import { until } from "../js/support/until.mjs";
 import { CLIENTS } from "./clients.mjs";
 import { SCENARIOS } from "./scenarios.mjs";
 
@@ -45,6 +46,8 @@ async function runCell(scenario, client) {
       client,
       fault,
       since: () => performance.now() - start,
+      /** Until the server has got one, which may not be answered yet. */
+      request: () => until(async () => (await receiver.state()).requests > 0),
       record: (record) => call({ record }),
       forget: (command) => call({ ...command, forget: true }),
       terminate: (command) =>
@@ -112,6 +115,7 @@ function judge({ events, flushes: expected, requests, duplicates = 0 }, { flushe
     delivered += report.delivered;
     const arrived = wanted.arrived ?? delivered;
     require(`arrived when the report came${which}`, state.observations, arrived);
+    if (wanted.requests) require(`requests until then${which}`, state.requests, wanted.requests);
     require(`milliseconds${which}`, ms, wanted.ms);
     const isOk = accounts.rejected + report.retained + report.dropped === 0;
     if (report.ok !== isOk) problems.push(`ok${which}: ${report.ok}, against its own numbers`);
@@ -130,7 +134,7 @@ function judge({ events, flushes: expected, requests, duplicates = 0 }, { flushe
 
 /** `arrived of events`, requests, duplicates, milliseconds; with several flushes, one number for each. */
 function cellText({ events }, { flushes, state, late, problems }) {
-  const each = (value) => flushes.map((flush) => (flush.report ? value(flush) : "-")).join(", ");
+  const each = (value) => flushes.map((flush) => (flush.report ? value(flush) : "-")).join(", ") || "-";
   const sum = (count) => flushes.reduce((sum, { report }) => sum + (report ? count(report) : 0), 0);
   const rejected = sum(({ rejected }) => rejected.length);
   const dropped = sum(({ dropped }) => dropped);
@@ -163,7 +167,7 @@ const chosen = (all) => (all.some((name) => wanted.includes(name)) ? all.filter(
 const scenarios = SCENARIOS.filter(({ id }) => chosen(names).includes(id));
 const columns = chosen(clients);
 const cells = scenarios
-  .filter(({ missing }) => !missing)
+  .filter(({ absent }) => !absent)
   .flatMap((scenario) => columns.filter((client) => !scenario.inapplicable?.[client]).map((client) => ({ scenario, client })));
 
 const begun = performance.now();
@@ -186,7 +190,7 @@ printTable([
   ...scenarios.map((scenario) => [
     `${scenario.id.padEnd(4)} ${scenario.name}`,
     ...columns.map((client) => {
-      const reason = scenario.missing ?? scenario.inapplicable?.[client];
+      const reason = scenario.absent ?? scenario.inapplicable?.[client];
       return reason ? note(reason) : cellText(scenario, results.get(`${scenario.id} ${client}`));
     }),
   ]),
