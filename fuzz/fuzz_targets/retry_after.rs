@@ -15,8 +15,7 @@ fuzz_target!(|input: (u16, &str)| {
     let is_number = !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit());
     assert_eq!(parsed.is_some(), is_number);
 
-    let outcome =
-        Outcome::Response { status, retry_after: Some(value.to_owned()), message: String::new() };
+    let outcome = Outcome::Response { status, retry_after: Some(value.to_owned()), message: String::new() };
     if let Decision::Retry { after } = classify(&outcome) {
         assert_eq!(after, parsed);
     }
