@@ -54,7 +54,8 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
 }
 
 fn format(project: &Project, _: &Tools) -> Result<()> {
-    Ok(cmd!(project.sh, "cargo fmt --all --check").run()?)
+    cmd!(project.sh, "cargo fmt --all --check").run()?;
+    Ok(cmd!(project.sh, "cargo fmt --manifest-path fuzz/Cargo.toml --check").run()?)
 }
 
 fn lint(project: &Project, _: &Tools) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::host::{millis, secs};
 use crate::records::hex;
 
 /// Beyond an attempt's timeout.
+const REQUESTS_IN_VAIN: u64 = 40;
 const LEASE_GRACE: Duration = secs(2);
 const FORGET_AFTER: Duration = secs(30);
 const MISCONFIGURED_PAUSE: Duration = secs(30);
@@ -62,8 +63,17 @@ pub(super) struct Flush {
     told_drops: u64,
     attempts: u64,
     requests: u64,
+    /// Outcomes that delivered nothing.
+    in_vain: u64,
     ambiguous: u64,
     bytes: u64,
+}
+
+impl Flush {
+    /// It has asked in vain so often that it leaves the rest to the next one.
+    pub(super) fn is_weary(&self) -> bool {
+        self.in_vain >= REQUESTS_IN_VAIN
+    }
 }
 
 /// How often what is worth simulating came up.
@@ -210,6 +220,7 @@ impl Ledger {
             told_drops: std::mem::take(&mut self.untold_drops),
             attempts: 0,
             requests: 0,
+            in_vain: 0,
             ambiguous: 0,
             bytes: 0,
         });
@@ -281,6 +292,9 @@ impl Ledger {
             Outcome::Response { .. } => flush.requests += 1,
             Outcome::Failed { ambiguous } => flush.ambiguous += u64::from(*ambiguous),
         });
+        if !matches!(outcome, Outcome::Response { status: 200..=299, .. }) {
+            self.count(lease.flush, |flush| flush.in_vain += 1);
+        }
         match outcome {
             Outcome::Response { status: 200..=299, .. } => {
                 lease.ids.iter().for_each(|id| self.settle(*id, Fate::Delivered));

@@ -229,7 +229,7 @@ impl World {
         self.clock = Timestamp::from_nanos(if ms < 0 { now - nanos } else { now + nanos });
     }
 
-    /// The server works as it should and time passes: then one flush settles all that is left. A server that
+    /// The server works as it should and time passes: then flushing settles all that is left. A server that
     /// takes everything again gets everything.
     pub(super) fn heal(&mut self, takes_everything: bool) {
         if takes_everything {
@@ -240,13 +240,17 @@ impl World {
         self.begin_flush(Duration::ZERO);
         self.wait(HEALING);
         assert!(self.drivers.is_empty(), "a flush outlasts its deadline");
-        self.begin_flush(HEALING);
         let before = self.exporter.stats();
         let left = (before.queued + before.leased) as usize;
         // To find what is refused takes both halves at every level, and each record may be tried without its payload.
         let most_rounds = if takes_everything { left + 1 } else { 4 * left + 20 };
         let mut rounds = 0;
-        while !self.drivers.is_empty() {
+        // Of a server that refuses a lot, one flush may have had enough.
+        let is_left = |exporter: &Exporter| exporter.stats().queued + exporter.stats().leased > 0;
+        while is_left(&self.exporter) || !self.drivers.is_empty() {
+            if self.drivers.is_empty() {
+                self.begin_flush(HEALING);
+            }
             self.poll(0);
             match self.drivers.first().map(|driver| driver.in_flight) {
                 Some(Some(request)) => self.answer_request(request, Answer::Honest, true),
@@ -287,11 +291,16 @@ impl World {
         let left = known.deadline.saturating_sub(self.steady);
         let has_waiting = self.ledger.has_waiting(known);
         let has_in_flight = self.ledger.has_in_flight(flush);
-        let must_send =
-            has_waiting && !has_in_flight && left >= SHORTEST_ATTEMPT && self.ledger.must_send(self.steady);
+        let is_weary = known.is_weary();
+        let must_send = has_waiting
+            && !has_in_flight
+            && !is_weary
+            && left >= SHORTEST_ATTEMPT
+            && self.ledger.must_send(self.steady);
         match action {
             Action::Send(request) => {
                 assert!(has_waiting, "nothing of this flush waits");
+                assert!(!is_weary, "a flush that has asked in vain too often asks again");
                 assert!(!has_in_flight, "two requests of one flush at a time");
                 assert!(self.ledger.may_send(self.steady), "the server is to be left alone");
                 assert!(request.timeout <= left && left >= SHORTEST_ATTEMPT, "{request:?} in {left:?}");
@@ -308,7 +317,8 @@ impl World {
             }
             Action::Done(report) => {
                 let is_late = left < SHORTEST_ATTEMPT;
-                let is_stuck = !self.ledger.must_send(self.steady) && self.ledger.is_nothing_in_flight();
+                let is_stuck =
+                    (is_weary || !self.ledger.must_send(self.steady)) && self.ledger.is_nothing_in_flight();
                 assert!(
                     is_late || is_stuck || self.ledger.is_all_settled(known),
                     "a flush gives up early: {report:?}"
