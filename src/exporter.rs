@@ -319,11 +319,11 @@ impl Exporter {
             let pause_end = self.pause.end();
             // Of a server that may still refuse everything, one request finds that out for all.
             let another_probes = self.pause.misconfigured && !self.leases.is_empty();
-            if pause_end <= now && !another_probes && flush.in_vain < REQUESTS_IN_VAIN {
+            let is_weary = flush.in_vain >= REQUESTS_IN_VAIN;
+            if pause_end <= now && !another_probes && !is_weary {
                 return Action::Send(self.lease(id, now));
             }
-            let cannot_send =
-                self.pause.misconfigured || pause_end >= flush.deadline || flush.in_vain >= REQUESTS_IN_VAIN;
+            let cannot_send = self.pause.misconfigured || pause_end >= flush.deadline || is_weary;
             match (cannot_send, self.leases.is_empty()) {
                 (true, true) => return self.finish(id, now),
                 (true, false) => look_again,

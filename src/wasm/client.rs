@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
-use super::DEFAULT_FLUSH_BUDGET;
 use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsStartOptions};
 use super::host;
 use crate::client::{self, ObservationBuilder};
@@ -51,7 +50,7 @@ impl Langfuse {
         #[wasm_bindgen(unchecked_optional_param_type = "Record<string, unknown> | object")] env: JsValue,
     ) -> Result<Self, JsError> {
         let lookup = |name: &str| match env.is_object() {
-            true => host::property(&env, &JsValue::from_str(name))?.as_string(),
+            true => host::named(&env, name)?.as_string(),
             false => host::env(name),
         };
         Self::open(&Options::default().or_env(&lookup))
@@ -81,17 +80,13 @@ impl Langfuse {
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
     pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        let budget =
-            options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
-        self.inner.flush_promise(budget).unchecked_into()
+        self.inner.flush_promise(convert::flush_budget(options.as_ref())).unchecked_into()
     }
 
     /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and
     /// reported as such. The promise is never rejected.
     pub fn shutdown(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        let budget =
-            options.and_then(|options| convert::flush_budget(&options)).unwrap_or(DEFAULT_FLUSH_BUDGET);
-        self.inner.shutdown_promise(budget).unchecked_into()
+        self.inner.shutdown_promise(convert::flush_budget(options.as_ref())).unchecked_into()
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use js_sys::{Array, Date, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::host;
+use super::DEFAULT_FLUSH_BUDGET;
+use super::host::{self, named};
 use crate::config::{Options, Setting};
 use crate::error::Error;
 use crate::id::{ObservationId, SpanContext, TraceId};
@@ -126,10 +127,6 @@ fn formed(value: &JsValue, form: Form) -> Option<Text> {
 
 fn is_plain(value: &JsValue) -> bool {
     value.is_object() && is_array(value).is_ok_and(|is_array| !is_array)
-}
-
-fn named(object: &JsValue, name: &str) -> Option<JsValue> {
-    host::property(object, &JsValue::from_str(name))
 }
 
 /// A string as it is, anything else as JSON.
@@ -255,9 +252,10 @@ pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
 }
 
 /// How long a flush may take.
-pub(super) fn flush_budget(js: &JsFlushOptions) -> Option<Duration> {
-    let millis = named(js, "timeoutMs")?.as_f64()?;
-    (millis >= 0.0).then(|| Duration::from_millis(millis as u64))
+pub(super) fn flush_budget(js: Option<&JsFlushOptions>) -> Duration {
+    let millis = js.and_then(|js| named(js, "timeoutMs")).and_then(|millis| millis.as_f64());
+    let millis = millis.filter(|millis| *millis >= 0.0);
+    millis.map_or(DEFAULT_FLUSH_BUDGET, |millis| Duration::from_millis(millis as u64))
 }
 
 pub(super) fn error(error: &Error) -> JsError {

@@ -102,8 +102,12 @@ pub(crate) fn first_of(one: &Promise, other: &Promise) -> Promise {
 
 /// The value of an environment variable, where the host has `process.env`.
 pub(crate) fn env(name: &str) -> Option<String> {
-    let named = |object: &JsValue, name: &str| property(object, &JsValue::from_str(name));
     named(&named(&GLOBAL_THIS.with(|global| named(global, "process"))?, "env")?, name)?.as_string()
+}
+
+/// As [`property`], by a name that is no JavaScript string yet.
+pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
+    property(object, &JsValue::from_str(name))
 }
 
 /// A property that is neither absent nor null. One whose getter throws counts as absent.
