@@ -11,12 +11,13 @@ use serde::Serialize;
 use crate::config::{Config, Options, Setup};
 use crate::context::{self, Current};
 use crate::error::Error;
+use crate::exporter::{FlushSettings, Scope};
 use crate::id::{ObservationId, SpanContext, TraceId};
 use crate::observation::{Attributes, Field, Level, ObservationData, ObservationKind, Text, TraceAttributes};
 use crate::platform::{self, Driver, host};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
-use crate::wire;
+use crate::wire::{self, ScoreData};
 
 /// A Langfuse client. Cheap to clone; all clones share one queue.
 ///
@@ -88,22 +89,15 @@ impl Langfuse {
     /// As [`flush`](Self::flush), within `budget`.
     #[must_use = "a flush does nothing until it is awaited"]
     pub fn flush_within(&self, budget: Duration) -> impl Future<Output = FlushReport> + use<> {
-        let enabled = self.enabled.clone();
-        async move {
-            match enabled {
-                Some(enabled) => {
-                    enabled.driver.flush(|exporter, now| exporter.begin_flush(budget, now)).await
-                }
-                None => FlushReport::nothing_to_do(),
-            }
-        }
+        self.flush_as(FlushSettings::from(budget))
     }
 
     /// Begins a flush that nobody waits for.
     pub fn flush_in_background(&self) {
         if let Some(enabled) = &self.enabled {
             let budget = platform::DEFAULT_FLUSH_BUDGET;
-            enabled.driver.flush_in_background(|exporter, now| exporter.begin_flush(budget, now));
+            let settings = FlushSettings::from(budget);
+            enabled.driver.flush_in_background(|exporter, now| exporter.begin_flush(settings, now));
         }
     }
 
@@ -123,6 +117,31 @@ impl Langfuse {
         }
     }
 
+    /// As [`flush_within`](Self::flush_within), but waits only for what belongs to these traces. Other records travel along
+    /// where there is room.
+    #[must_use = "a flush does nothing until it is awaited"]
+    pub fn flush_traces(
+        &self,
+        traces: Vec<TraceId>,
+        budget: Duration,
+    ) -> impl Future<Output = FlushReport> + use<> {
+        let mut settings = FlushSettings::from(budget);
+        settings.scope = Scope::Traces(traces);
+        self.flush_as(settings)
+    }
+
+    fn flush_as(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
+        let enabled = self.enabled.clone();
+        async move {
+            match enabled {
+                Some(enabled) => {
+                    enabled.driver.flush(|exporter, now| exporter.begin_flush(settings, now)).await
+                }
+                None => FlushReport::nothing_to_do(),
+            }
+        }
+    }
+
     /// Totals since the client was made; all zero when it is disabled.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -132,6 +151,28 @@ impl Langfuse {
     /// Whether observations of this trace are recorded. It depends on the id alone, so a trace is kept whole or not.
     fn keeps(&self, trace_id: TraceId) -> bool {
         self.enabled.as_ref().is_some_and(|enabled| enabled.config.sampling().keeps(trace_id))
+    }
+
+    /// Records a score, whose JSON `body` has an id or an environment only if it says so.
+    pub(crate) fn record_score(
+        &self,
+        id: Option<&str>,
+        trace_id: Option<TraceId>,
+        body: &str,
+        has_environment: bool,
+    ) {
+        let Some(Enabled { driver, config }) = self.enabled.as_deref() else { return };
+        if trace_id.is_none_or(|trace_id| config.sampling().keeps(trace_id)) {
+            let environment = config.environment().filter(|_| !has_environment);
+            let recorded = host::iso8601(host::now());
+            driver.push(wire::encode_score(&ScoreData {
+                id,
+                trace_id,
+                body,
+                environment,
+                recorded: &recorded,
+            }));
+        }
     }
 
     pub(crate) fn driver(&self) -> Option<&Driver> {
@@ -318,6 +359,10 @@ pub struct Observation {
 }
 
 impl Observation {
+    pub(crate) fn langfuse(&self) -> &Langfuse {
+        &self.langfuse
+    }
+
     /// Its place in its trace.
     #[must_use]
     pub fn context(&self) -> SpanContext {

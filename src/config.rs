@@ -30,11 +30,14 @@ pub enum Setting {
     FlushAt,
     /// Seconds a record waits in a long-lived process before it is sent. Default: 5.
     FlushInterval,
+    /// What becomes of records that may have arrived, as after a time-out: `retry` sends them again, with the same ids and
+    /// start times, which Langfuse merges; `give_up` drops them. Default: `retry`.
+    Ambiguous,
 }
 
 impl Setting {
     /// Every setting with the name of its option and its environment variables, the first one first.
-    pub(crate) const ALL: [(Self, &'static str, &'static [&'static str]); 10] = [
+    pub(crate) const ALL: [(Self, &'static str, &'static [&'static str]); 11] = [
         (Self::PublicKey, "publicKey", &["LANGFUSE_PUBLIC_KEY"]),
         (Self::SecretKey, "secretKey", &["LANGFUSE_SECRET_KEY"]),
         (Self::BaseUrl, "baseUrl", &["LANGFUSE_BASE_URL", "LANGFUSE_BASEURL", "LANGFUSE_HOST"]),
@@ -45,6 +48,7 @@ impl Setting {
         (Self::Timeout, "timeout", &["LANGFUSE_TIMEOUT"]),
         (Self::FlushAt, "flushAt", &["LANGFUSE_FLUSH_AT"]),
         (Self::FlushInterval, "flushInterval", &["LANGFUSE_FLUSH_INTERVAL"]),
+        (Self::Ambiguous, "ambiguous", &["LANGFUSE_AMBIGUOUS"]),
     ];
 
     fn error(self, what: &str) -> Error {
@@ -86,7 +90,7 @@ impl Options {
     ///
     /// `LANGFUSE_PUBLIC_KEY`, `LANGFUSE_SECRET_KEY`, `LANGFUSE_BASE_URL` (then `LANGFUSE_BASEURL`, then
     /// `LANGFUSE_HOST`), `LANGFUSE_TRACING_ENABLED`, `LANGFUSE_TRACING_ENVIRONMENT`, `LANGFUSE_RELEASE`,
-    /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`.
+    /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`, `LANGFUSE_AMBIGUOUS`.
     #[must_use]
     pub fn or_env(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         for (setting, _, variables) in Setting::ALL {
@@ -124,6 +128,11 @@ impl Options {
             timeout: self.seconds(Setting::Timeout, DEFAULT_TIMEOUT)?,
             flush_at: self.count(Setting::FlushAt, DEFAULT_FLUSH_AT)?,
             flush_interval: self.seconds(Setting::FlushInterval, DEFAULT_FLUSH_INTERVAL)?,
+            gives_up_ambiguous: match self.get(Setting::Ambiguous) {
+                None | Some("retry") => false,
+                Some("give_up") => true,
+                Some(_) => return Err(Setting::Ambiguous.error("retry or give_up")),
+            },
         })))
     }
 
@@ -213,13 +222,14 @@ pub struct Config {
     timeout: Duration,
     flush_at: u32,
     flush_interval: Duration,
+    gives_up_ambiguous: bool,
 }
 
 impl Config {
-    /// Where traces go.
+    /// The server, without a slash at the end.
     #[must_use]
-    pub fn traces_url(&self) -> String {
-        [&self.base_url, "/api/public/otel/v1/traces"].concat()
+    pub fn base_url(&self) -> &str {
+        &self.base_url
     }
 
     /// The environment the observations belong to.
@@ -256,6 +266,12 @@ impl Config {
     #[must_use]
     pub fn flush_interval(&self) -> Duration {
         self.flush_interval
+    }
+
+    /// Whether records that may have arrived are dropped instead of sent again.
+    #[must_use]
+    pub fn gives_up_ambiguous(&self) -> bool {
+        self.gives_up_ambiguous
     }
 
     pub(crate) fn public_key(&self) -> &str {

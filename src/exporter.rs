@@ -9,6 +9,8 @@
 //!                             Done(report)    -> the flush is over }
 //! ```
 //!
+//! A flush that may give what it cannot deliver to a durable overflow is also told to `HandOver(request)`.
+//!
 //! A batch in flight stays here, under a lease with a deadline. A driver that dies (its request cancelled, its
 //! isolate frozen, its promise never settled) never comes back to say so; when the lease expires the records
 //! return to the queue, and the next flush of anyone sends them.
@@ -16,43 +18,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::observation::beginning;
-use crate::queue::{Queue, Queued};
-use crate::report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
-use crate::retry::{self, Decision, Outcome};
+use crate::flush::{Ending, Fate, Flush};
+use crate::lane::Lane;
+use crate::lease::{Lease, Leases};
+use crate::queue::{Queued, Room};
+use crate::report::{DropReason, DropReasons, FlushReport, Stats};
+use crate::retry::{self, Decision, Outcome, Reception};
 use crate::table::Table;
 use crate::time::{SteadyClock, Timestamp};
-use crate::wire::Record;
-use crate::wire::otlp::Preamble;
+use crate::wire::{Bodies, Record, RecordKind};
 
-/// Names a flush.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FlushId(u64);
-
-/// Names a batch in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeaseId(u64);
-
-macro_rules! number {
-    ($name:ident) => {
-        impl $name {
-            /// The id as a number that survives a trip through JavaScript.
-            #[must_use]
-            pub fn as_f64(self) -> f64 {
-                self.0 as f64
-            }
-
-            /// The id a number stands for.
-            #[must_use]
-            pub fn from_f64(number: f64) -> Self {
-                Self(number as u64)
-            }
-        }
-    };
-}
-
-number!(FlushId);
-number!(LeaseId);
+pub use crate::flush::{FlushSettings, Scope};
+pub use crate::lease::{FlushId, LeaseId};
 
 /// Settings of an [`Exporter`].
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +47,9 @@ pub struct Settings {
     pub attempt_timeout: Duration,
     /// How long a record may wait to be delivered.
     pub max_age: Duration,
+    /// Drops the records of an attempt that may have arrived, where they would be sent again. A record is then never
+    /// delivered twice, and some are lost.
+    pub gives_up_ambiguous: bool,
 }
 
 impl Default for Settings {
@@ -81,6 +61,7 @@ impl Default for Settings {
             batch_records: 512,
             attempt_timeout: Duration::from_secs(10),
             max_age: Duration::from_secs(3600),
+            gives_up_ambiguous: false,
         }
     }
 }
@@ -98,7 +79,9 @@ pub enum Pushed {
 pub struct Request {
     /// To be given to [`Exporter::handle_response`] with the outcome.
     pub lease: LeaseId,
-    /// The body, `application/x-protobuf`.
+    /// The endpoint it goes to.
+    pub kind: RecordKind,
+    /// The body, of [`RecordKind::content_type`].
     pub body: Vec<u8>,
     /// Give up after this long, and report [`Outcome::Failed`].
     pub timeout: Duration,
@@ -107,8 +90,12 @@ pub struct Request {
 /// Without the body, which is what the user recorded.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lease, body, timeout } = self;
-        write!(f, "Request {{ lease: {lease:?}, body: {} bytes, timeout: {timeout:?} }}", body.len())
+        let Self { lease, kind, body, timeout } = self;
+        write!(
+            f,
+            "Request {{ lease: {lease:?}, {kind:?}, body: {} bytes, timeout: {timeout:?} }}",
+            body.len()
+        )
     }
 }
 
@@ -117,6 +104,9 @@ impl fmt::Debug for Request {
 pub enum Action {
     /// Send the request, hand the outcome to [`Exporter::handle_response`], then poll again.
     Send(Request),
+    /// Give the request to the durable overflow, tell [`Exporter::handle_hand_over`] whether it was accepted, then poll
+    /// again.
+    HandOver(Request),
     /// Wait until then, and poll again. Polling earlier does no harm.
     WaitUntil(Timestamp),
     /// The flush is over.
@@ -125,34 +115,17 @@ pub enum Action {
 
 /// Beyond an attempt's timeout, so that only a dead driver's lease expires.
 const LEASE_GRACE: Duration = Duration::from_secs(2);
-/// How long after it was seen overdue a flush is taken for dead.
-const FORGET_AFTER: Duration = Duration::from_secs(30);
-/// An attempt with less time than this would be a request whose answer nobody waits for.
-const SHORTEST_ATTEMPT: Duration = Duration::from_millis(20);
-/// A flush that has made this many requests in vain leaves the rest to the next one: each is a subrequest of the
-/// user's, of which a Worker has 50 on the free plan.
-const REQUESTS_IN_VAIN: u32 = 40;
-/// How long requests stop after an answer that says that none can succeed.
-const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(30);
-/// A flush that waits for another's batch looks again after a quarter of the time it has waited, within these.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
-/// No limit learned from a 413 goes below this: a server that refuses everything must not end in single bytes.
-const SMALLEST_BATCH_BYTES: usize = 16 * 1024;
-/// How much of a server's words a report keeps.
-const REJECTION_MESSAGE_BYTES: usize = 300;
 
 /// The state machine. See the [module](self).
 #[derive(Debug)]
 pub struct Exporter {
     settings: Settings,
-    preamble: Preamble,
+    bodies: Bodies,
     clock: SteadyClock,
-    queue: Queue,
-    leases: Table<Lease>,
-    leased: Leased,
+    /// One for each [`RecordKind`].
+    lanes: [Lane; 2],
+    leases: Leases,
     flushes: Table<Flush>,
-    pause: Pause,
-    batch_bytes: usize,
     totals: Stats,
     /// Records given up while no flush covered them, for the next report to tell.
     unreported: DropReasons,
@@ -162,75 +135,16 @@ pub struct Exporter {
     last_id: u64,
 }
 
-#[derive(Debug)]
-struct Lease {
-    flush: FlushId,
-    expires: Timestamp,
-    batch: Vec<Queued>,
-    body_len: usize,
-}
-
-/// What the leases hold together, counted so that a push need not walk them.
-#[derive(Debug, Default)]
-struct Leased {
-    records: usize,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Flush {
-    /// Records up to this sequence number were recorded before the flush began.
-    watermark: u64,
-    /// What it cannot deliver is dropped.
-    is_last: bool,
-    started: Timestamp,
-    deadline: Timestamp,
-    /// When another flush found this one past its deadline.
-    overdue_since: Option<Timestamp>,
-    /// Covered records of which nothing has become yet.
-    outstanding: u64,
-    /// Requests that delivered nothing.
-    in_vain: u32,
-    report: FlushReport,
-}
-
-/// Requests of every flush stop together when the server asks for it or fails.
-#[derive(Debug, Default)]
-struct Pause {
-    until: Timestamp,
-    /// The time the server named itself, which no answer to another request shortens.
-    named: Timestamp,
-    failures: u32,
-    /// Waiting within a flush is useless: the configuration has to change first.
-    misconfigured: bool,
-}
-
-impl Pause {
-    fn end(&self) -> Timestamp {
-        self.until.max(self.named)
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Fate<'a> {
-    Delivered,
-    Rejected { status: u16, message: &'a str },
-    Dropped(DropReason),
-}
-
 impl Exporter {
     /// An empty exporter.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
-            preamble: Preamble::new(),
+            bodies: Bodies::new(),
             clock: SteadyClock::default(),
-            queue: Queue::default(),
-            leases: Table::new(),
-            leased: Leased::default(),
+            lanes: [Lane::new(settings.batch_bytes), Lane::new(settings.batch_bytes)],
+            leases: Leases::default(),
             flushes: Table::new(),
-            pause: Pause::default(),
-            batch_bytes: settings.batch_bytes,
             totals: Stats::default(),
             unreported: DropReasons::default(),
             is_closed: false,
@@ -248,54 +162,63 @@ impl Exporter {
         self.last_sequence += 1;
         self.totals.recorded += 1;
         let queued = Queued { sequence: self.last_sequence, recorded, lease: None, group: 0, record };
-        let fits = self.leased.records < self.settings.queue_records
-            && self.leased.bytes + queued.record.len() <= self.settings.queue_bytes;
+        let fits = self.leases.records() < self.settings.queue_records
+            && self.leases.bytes() + queued.record.len() <= self.settings.queue_bytes;
         if self.is_closed || !fits {
             let reason = if self.is_closed { DropReason::Shutdown } else { DropReason::QueueFull };
             self.settle(&queued, Fate::Dropped(reason));
             return Pushed::Dropped(reason);
         }
-        self.queue.push(queued);
-        while self.queue.len() + self.leased.records > self.settings.queue_records
-            || self.queue.bytes() + self.leased.bytes > self.settings.queue_bytes
-        {
-            let Some(oldest) = self.queue.pop_oldest() else { break };
+        self.lane(queued.record.kind()).queue.push(queued);
+        loop {
+            let stats = self.stats();
+            if stats.queued + stats.leased <= self.settings.queue_records as u64
+                && stats.bytes <= self.settings.queue_bytes as u64
+            {
+                return Pushed::Queued;
+            }
+            let oldest =
+                self.lanes.iter_mut().min_by_key(|lane| lane.queue.oldest_sequence().unwrap_or(u64::MAX));
+            let Some(oldest) = oldest.and_then(|lane| lane.queue.pop_oldest()) else { return Pushed::Queued };
             self.settle(&oldest, Fate::Dropped(DropReason::QueueFull));
         }
-        Pushed::Queued
     }
 
-    /// Begins a flush of everything recorded so far, waiting or in flight, which is over after `budget`.
-    pub fn begin_flush(&mut self, budget: Duration, now: Timestamp) -> FlushId {
-        self.begin(false, budget, now)
+    /// Counts records that were lost with an exporter this one replaces. The next report tells of them.
+    pub fn count_lost(&mut self, records: u64) {
+        self.totals.recorded += records;
+        self.totals.dropped += records;
+        self.unreported.count(DropReason::StateLost, records);
+    }
+
+    /// Begins a flush of what was recorded so far, waiting or in flight.
+    pub fn begin_flush(&mut self, settings: impl Into<FlushSettings>, now: Timestamp) -> FlushId {
+        self.begin(settings.into(), false, now)
     }
 
     /// Begins the last flush. From now on nothing gets in, and what it cannot deliver is dropped.
     pub fn begin_shutdown(&mut self, budget: Duration, now: Timestamp) -> FlushId {
         self.is_closed = true;
-        self.begin(true, budget, now)
+        self.begin(budget.into(), true, now)
     }
 
-    fn begin(&mut self, is_last: bool, budget: Duration, now: Timestamp) -> FlushId {
+    fn begin(&mut self, settings: FlushSettings, is_last: bool, now: Timestamp) -> FlushId {
         let now = self.clock.advance(now);
         self.forget_dead_flushes(now);
+        let mut flush = Flush::new(settings, is_last, self.last_sequence, now);
+        flush.outstanding = match flush.scope {
+            Scope::Everything => {
+                flush.report.drop_reasons = std::mem::take(&mut self.unreported);
+                self.lanes.iter().map(|lane| lane.queue.len()).sum::<usize>() + self.leases.records()
+            }
+            Scope::Traces(_) => {
+                let waiting = self.lanes.iter().flat_map(|lane| lane.queue.iter());
+                let in_flight = self.leases.iter().flat_map(|lease| &lease.batch);
+                waiting.chain(in_flight).filter(|queued| flush.covers(queued)).count()
+            }
+        } as u64;
         let id = FlushId(self.next_id());
-        self.flushes.insert(
-            id.0,
-            Flush {
-                watermark: self.last_sequence,
-                is_last,
-                started: now,
-                deadline: now + budget,
-                overdue_since: None,
-                outstanding: (self.queue.len() + self.leased.records) as u64,
-                in_vain: 0,
-                report: FlushReport {
-                    drop_reasons: std::mem::take(&mut self.unreported),
-                    ..FlushReport::default()
-                },
-            },
-        );
+        self.flushes.insert(id.0, flush);
         id
     }
 
@@ -307,33 +230,42 @@ impl Exporter {
         let Some(flush) = self.flushes.get(id.0) else {
             return Action::Done(FlushReport::nothing_to_do());
         };
-        if flush.outstanding == 0 || flush.deadline.since(now) < SHORTEST_ATTEMPT {
+        if flush.outstanding == 0 || flush.is_over(now) {
             return self.finish(id, now);
         }
 
-        let (low, high) = LOOK_AGAIN;
-        let look_again = now + (now.since(flush.started) / 4).clamp(low, high);
-        let has_waiting = self.queue.oldest_sequence().is_some_and(|oldest| oldest <= flush.watermark);
+        let mut next = (!self.leases.is_empty()).then(|| flush.look_again(now));
         // A flush has one request in flight at a time, however often it is polled.
-        let next = if has_waiting && !self.leases.values().any(|lease| lease.flush == id) {
-            let pause_end = self.pause.end();
-            // Of a server that may still refuse everything, one request finds that out for all.
-            let another_probes = self.pause.misconfigured && !self.leases.is_empty();
-            let is_weary = flush.in_vain >= REQUESTS_IN_VAIN;
-            if pause_end <= now && !another_probes && !is_weary {
-                return Action::Send(self.lease(id, now));
+        let is_sending = self.leases.iter().any(|lease| lease.flush == id);
+        if !is_sending && flush.may_send(now) {
+            for kind in RecordKind::ALL {
+                let lane = &self.lanes[kind as usize];
+                if !self.has_waiting(flush, kind) {
+                    continue;
+                }
+                let opens = lane.opens();
+                // Of a server that may still refuse everything, one request finds that out for all.
+                let is_probed = lane.is_misconfigured() && self.leases.iter().any(|lease| lease.kind == kind);
+                if opens <= now && !is_probed {
+                    return Action::Send(self.lease(id, kind, now));
+                }
+                if !lane.is_misconfigured() && opens < flush.sends_until {
+                    next = Some(next.map_or(opens, |next| next.min(opens)));
+                }
             }
-            let cannot_send = self.pause.misconfigured || pause_end >= flush.deadline || is_weary;
-            match (cannot_send, self.leases.is_empty()) {
-                (true, true) => return self.finish(id, now),
-                (true, false) => look_again,
-                (false, true) => pause_end,
-                (false, false) => pause_end.min(look_again),
-            }
-        } else {
-            look_again
-        };
-        Action::WaitUntil(self.clock.host_time(next.min(flush.deadline)))
+        }
+        let (ending, deadline, may_send) = (flush.ending, flush.deadline, flush.may_send(now));
+        if let Ending::HandOver(bytes) = ending
+            && !is_sending
+            && (next.is_none() || !may_send)
+            && let Some(request) = self.lease_for_overflow(id, bytes, now)
+        {
+            return Action::HandOver(request);
+        }
+        match next {
+            Some(next) => Action::WaitUntil(self.clock.host_time(next.min(deadline))),
+            None => self.finish(id, now),
+        }
     }
 
     /// Takes in what became of a request. An answer may come after its lease has expired: the records it
@@ -343,21 +275,35 @@ impl Exporter {
         let decision = retry::classify(outcome);
         let Some(lease) = self.leases.remove(id.0) else {
             if decision == Decision::Delivered {
-                for queued in self.queue.take_sent_under(id.0) {
-                    self.settle(&queued, Fate::Delivered);
-                }
+                self.take_late_answer(id, outcome);
             }
             return;
         };
-        self.release(&lease);
-        if let Some(flush) = self.flushes.get_mut(lease.flush.0) {
+        let flush = lease.flush;
+        let totals = self.totals;
+        self.apply(decision, lease, outcome, now);
+        if let Some(flush) = self.flushes.get_mut(flush.0) {
             match outcome {
                 Outcome::Response { .. } => flush.report.requests += 1,
                 Outcome::Failed { ambiguous } => flush.report.ambiguous += u64::from(*ambiguous),
             }
-            flush.in_vain += u32::from(decision != Decision::Delivered);
+            flush.in_vain += u32::from(self.totals.delivered == totals.delivered);
         }
-        self.apply(decision, lease, outcome, now);
+    }
+
+    /// Takes in whether the durable overflow has accepted a request. Once it refuses, this flush retains the rest.
+    pub fn handle_hand_over(&mut self, id: LeaseId, is_accepted: bool) {
+        let Some(lease) = self.leases.remove(id.0) else { return };
+        if is_accepted {
+            for queued in &lease.batch {
+                self.settle(queued, Fate::HandedOver);
+            }
+            return;
+        }
+        if let Some(flush) = self.flushes.get_mut(lease.flush.0) {
+            flush.ending = Ending::Retain;
+        }
+        self.restore(lease, false);
     }
 
     /// Whether a flush has begun that is not over, be its driver alive or dead.
@@ -369,111 +315,181 @@ impl Exporter {
     /// Totals since the exporter was made.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let queues = || self.lanes.iter().map(|lane| &lane.queue);
         Stats {
-            queued: self.queue.len() as u64,
-            leased: self.leased.records as u64,
-            bytes: (self.queue.bytes() + self.leased.bytes) as u64,
+            queued: queues().map(|queue| queue.len() as u64).sum(),
+            leased: self.leases.records() as u64,
+            bytes: queues().map(|queue| queue.bytes() as u64).sum::<u64>() + self.leases.bytes() as u64,
             ..self.totals
         }
     }
 
-    fn apply(&mut self, decision: Decision, lease: Lease, outcome: &Outcome, now: Timestamp) {
-        if !matches!(decision, Decision::Retry { .. } | Decision::Misconfigured) {
-            self.pause = Pause { named: self.pause.named, ..Pause::default() };
-        }
+    fn lane(&mut self, kind: RecordKind) -> &mut Lane {
+        &mut self.lanes[kind as usize]
+    }
+
+    /// Whether records wait that the flush covers.
+    fn has_waiting(&self, flush: &Flush, kind: RecordKind) -> bool {
+        let queue = &self.lanes[kind as usize].queue;
+        queue
+            .iter()
+            .take_while(|queued| queued.sequence <= flush.watermark)
+            .any(|queued| flush.covers(queued))
+    }
+
+    fn apply(&mut self, decision: Decision, mut lease: Lease, outcome: &Outcome, now: Timestamp) {
+        let kind = lease.kind;
         match decision {
             Decision::Delivered => {
-                for queued in &lease.batch {
-                    self.settle(queued, Fate::Delivered);
+                let again = self.deliver(lease.batch, outcome);
+                let lane = self.lane(kind);
+                match again.first() {
+                    Some(first) => lane.back_off(outcome.retry_after(), first.record.seed(), now),
+                    None => lane.resume(),
                 }
+                lane.queue.restore(again);
             }
             Decision::Retry { after } => {
-                let failures = self.pause.failures + 1;
-                let backoff = retry::backoff(failures, jitter(&lease.batch, failures));
-                self.pause = Pause {
-                    until: self.pause.until.max(now + backoff),
-                    named: after.map_or(self.pause.named, |after| self.pause.named.max(now + after)),
-                    failures,
-                    misconfigured: false,
-                };
-                self.queue.restore(lease.batch);
+                let jitter = lease.batch.first().map_or(0, |queued| queued.record.seed());
+                self.lane(kind).back_off(after, jitter, now);
+                let is_ambiguous = matches!(outcome, Outcome::Failed { ambiguous: true });
+                self.restore(lease, is_ambiguous);
             }
             Decision::Misconfigured => {
-                let until = now + MISCONFIGURED_PAUSE;
-                self.pause = Pause { until, named: self.pause.named, failures: 0, misconfigured: true };
-                self.queue.restore(lease.batch);
+                self.lane(kind).close(now);
+                self.restore(lease, false);
             }
             Decision::TooLarge if lease.batch.len() > 1 => {
-                let half = lease.body_len / 2;
-                self.batch_bytes = self.batch_bytes.min(half.max(SMALLEST_BATCH_BYTES));
-                if half < SMALLEST_BATCH_BYTES {
-                    self.restore_halved(lease.batch);
+                self.lane(kind).resume();
+                if self.lane(kind).learn_limit(lease.body_len, now) {
+                    self.restore(lease, false);
                 } else {
-                    self.queue.restore(lease.batch);
+                    self.restore_halved(lease);
                 }
             }
-            Decision::Refused if lease.batch.len() > 1 => self.restore_halved(lease.batch),
+            Decision::Refused if lease.batch.len() > 1 => {
+                self.lane(kind).resume();
+                self.restore_halved(lease);
+            }
             Decision::TooLarge | Decision::Refused => {
-                for mut queued in lease.batch {
-                    match queued.record.without_payload() {
-                        Some(smaller) if decision == Decision::TooLarge => {
-                            queued.record = smaller;
-                            self.queue.restore(vec![queued]);
-                        }
-                        _ => {
-                            let Outcome::Response { status, message, .. } = outcome else { continue };
-                            self.settle(&queued, Fate::Rejected { status: *status, message });
-                        }
+                self.lane(kind).resume();
+                let Outcome::Response { status, message, .. } = outcome else { return };
+                let Some(mut queued) = lease.batch.pop() else { return };
+                match queued.record.without_payload() {
+                    Some(smaller) if decision == Decision::TooLarge => {
+                        queued.record = smaller;
+                        self.lane(kind).queue.restore(vec![queued]);
                     }
+                    _ => self.settle(&queued, Fate::Rejected { status: *status, message }),
                 }
             }
+        }
+    }
+
+    /// Settles what an answer to a batch settles; gives back what is to be sent again.
+    fn deliver(&mut self, batch: Vec<Queued>, outcome: &Outcome) -> Vec<Queued> {
+        let mut again = Vec::new();
+        for queued in batch {
+            match outcome.reception(&queued.record) {
+                Reception::Delivered => self.settle(&queued, Fate::Delivered),
+                Reception::Refused { status, message } => {
+                    self.settle(&queued, Fate::Rejected { status, message });
+                }
+                Reception::Retry => again.push(queued),
+            }
+        }
+        again
+    }
+
+    fn take_late_answer(&mut self, id: LeaseId, outcome: &Outcome) {
+        for kind in RecordKind::ALL {
+            let batch = self.lane(kind).queue.take_sent_under(id.0);
+            let again = self.deliver(batch, outcome);
+            self.lane(kind).queue.restore(again);
+        }
+    }
+
+    /// Puts a batch back. One that may have arrived is sent again, unless the settings say otherwise.
+    fn restore(&mut self, lease: Lease, is_ambiguous: bool) {
+        if is_ambiguous && self.settings.gives_up_ambiguous {
+            for queued in &lease.batch {
+                self.settle(queued, Fate::Dropped(DropReason::Ambiguous));
+            }
+        } else {
+            self.lane(lease.kind).queue.restore(lease.batch);
         }
     }
 
     /// Puts a batch back as two groups that travel apart, to find what the server refuses in few requests.
-    fn restore_halved(&mut self, mut batch: Vec<Queued>) {
+    fn restore_halved(&mut self, mut lease: Lease) {
         let (first, second) = (self.next_id(), self.next_id());
-        let middle = batch.len() / 2;
-        for (index, queued) in batch.iter_mut().enumerate() {
+        let middle = lease.batch.len() / 2;
+        for (index, queued) in lease.batch.iter_mut().enumerate() {
             queued.group = if index < middle { first } else { second };
         }
-        self.queue.restore(batch);
+        self.restore(lease, false);
     }
 
-    fn lease(&mut self, id: FlushId, now: Timestamp) -> Request {
+    /// The next request of this flush.
+    fn lease(&mut self, id: FlushId, kind: RecordKind, now: Timestamp) -> Request {
+        let Settings { batch_bytes, batch_records, .. } = self.settings;
+        let overhead = self.bodies.overhead(kind);
+        let flush = self.flushes.get(id.0);
+        let is_first = |queued: &Queued| flush.is_some_and(|flush| flush.covers(queued));
+        let is_scoped = flush.is_some_and(|flush| flush.scope != Scope::Everything);
+        let is_first: Option<&dyn Fn(&Queued) -> bool> = if is_scoped { Some(&is_first) } else { None };
+        let lane = &mut self.lanes[kind as usize];
+        let batch = lane.take_batch(batch_bytes, overhead, batch_records, is_first, now);
+        self.put_under_lease(id, kind, false, batch, now)
+    }
+
+    /// Records for the overflow, when any are left that it can take.
+    fn lease_for_overflow(&mut self, id: FlushId, bytes: usize, now: Timestamp) -> Option<Request> {
+        let flush = self.flushes.get(id.0)?;
+        for kind in RecordKind::ALL {
+            let room = bytes.saturating_sub(self.bodies.overhead(kind));
+            let fits = |queued: &Queued| flush.covers(queued) && queued.record.framed_len() <= room;
+            let queue = &mut self.lanes[kind as usize].queue;
+            let batch = queue.take_only(&mut Room::new(room, self.settings.batch_records), &fits);
+            if !batch.is_empty() {
+                return Some(self.put_under_lease(id, kind, true, batch, now));
+            }
+        }
+        None
+    }
+
+    fn put_under_lease(
+        &mut self,
+        flush: FlushId,
+        kind: RecordKind,
+        is_overflow: bool,
+        mut batch: Vec<Queued>,
+        now: Timestamp,
+    ) -> Request {
         let lease = LeaseId(self.next_id());
-        let room = self.batch_bytes.saturating_sub(self.preamble.overhead());
-        let mut batch = self.queue.take_batch(room, self.settings.batch_records);
         for queued in &mut batch {
             queued.lease = Some(lease.0);
         }
-        let body = self.preamble.body(batch.iter().map(|queued| &queued.record));
+        let body = self.bodies.body(kind, batch.iter().map(|queued| &queued.record));
         let mut timeout = self.settings.attempt_timeout;
-        if let Some(flush) = self.flushes.get_mut(id.0) {
-            timeout = timeout.min(flush.deadline.since(now));
-            flush.report.attempts += 1;
-            flush.report.bytes += body.len() as u64;
+        if let Some(flush) = self.flushes.get_mut(flush.0) {
+            let end = if is_overflow { flush.deadline } else { flush.sends_until };
+            timeout = timeout.min(end.since(now));
+            if !is_overflow {
+                flush.report.attempts += 1;
+                flush.report.bytes += body.len() as u64;
+            }
         }
-        self.leased.records += batch.len();
-        self.leased.bytes += batch_bytes(&batch);
         let expires = now + timeout + LEASE_GRACE;
-        self.leases.insert(lease.0, Lease { flush: id, expires, batch, body_len: body.len() });
-        Request { lease, body, timeout }
+        self.leases.insert(lease.0, Lease { flush, kind, expires, batch, body_len: body.len() });
+        Request { lease, kind, body, timeout }
     }
 
-    fn release(&mut self, lease: &Lease) {
-        self.leased.records -= lease.batch.len();
-        self.leased.bytes -= batch_bytes(&lease.batch);
-    }
-
-    /// A flush is dead when it was seen overdue and its driver still has not asked for its report a while later. To be
-    /// past its deadline is not enough: a clock that jumps forward is there before the living driver wakes.
     fn forget_dead_flushes(&mut self, now: Timestamp) {
-        for flush in self.flushes.values_mut().filter(|flush| flush.deadline <= now) {
-            flush.overdue_since.get_or_insert(now);
+        for flush in self.flushes.values_mut() {
+            flush.note_if_overdue(now);
         }
-        let is_dead = |flush: &Flush| flush.overdue_since.is_some_and(|since| since + FORGET_AFTER <= now);
-        while let Some(dead) = self.flushes.remove_one(is_dead) {
+        while let Some(dead) = self.flushes.remove_one(|flush| flush.is_dead(now)) {
             // Nobody has read its report.
             self.unreported.add(&dead.report.drop_reasons);
         }
@@ -481,60 +497,54 @@ impl Exporter {
 
     fn reclaim_expired_leases(&mut self, now: Timestamp) {
         while let Some(lease) = self.leases.remove_one(|lease| lease.expires <= now) {
-            self.release(&lease);
             if let Some(flush) = self.flushes.get_mut(lease.flush.0) {
                 flush.report.ambiguous += 1;
             }
-            self.queue.restore(lease.batch);
+            self.restore(lease, true);
         }
     }
 
     /// Counts what became of a record, in the totals and in every flush that covers it.
     fn settle(&mut self, queued: &Queued, fate: Fate<'_>) {
-        match fate {
-            Fate::Delivered => self.totals.delivered += 1,
-            Fate::Rejected { .. } => self.totals.rejected += 1,
-            Fate::Dropped(_) => self.totals.dropped += 1,
+        *match fate {
+            Fate::Delivered => &mut self.totals.delivered,
+            Fate::Rejected { .. } => &mut self.totals.rejected,
+            Fate::Dropped(_) => &mut self.totals.dropped,
+            Fate::HandedOver => &mut self.totals.handed_over,
+        } += 1;
+        let mut is_told = false;
+        for flush in self.flushes.values_mut() {
+            is_told |= flush.settle(queued, fate);
         }
-        let mut is_covered = false;
-        for flush in self.flushes.values_mut().filter(|flush| queued.sequence <= flush.watermark) {
-            is_covered = true;
-            flush.outstanding -= 1;
-            match fate {
-                Fate::Delivered => flush.report.delivered += 1,
-                Fate::Rejected { status, message } => flush.report.rejected.push(Rejection {
-                    id: queued.record.id().to_hex(),
-                    status,
-                    message: beginning(message, REJECTION_MESSAGE_BYTES).to_owned(),
-                }),
-                Fate::Dropped(reason) => flush.report.drop_reasons.count(reason),
-            }
-        }
-        if let (Fate::Dropped(reason), false) = (fate, is_covered) {
-            self.unreported.count(reason);
+        if let (Fate::Dropped(reason), false) = (fate, is_told) {
+            self.unreported.count(reason, 1);
         }
     }
 
     fn drop_expired_records(&mut self, now: Timestamp) {
         let max_age = self.settings.max_age;
-        while let Some(queued) = self.queue.pop_oldest_if(|queued| queued.recorded + max_age <= now) {
-            self.settle(&queued, Fate::Dropped(DropReason::Expired));
+        for kind in RecordKind::ALL {
+            let is_old = |queued: &Queued| queued.recorded + max_age <= now;
+            while let Some(queued) = self.lane(kind).queue.pop_oldest_if(is_old) {
+                self.settle(&queued, Fate::Dropped(DropReason::Expired));
+            }
         }
     }
 
     /// What a shutdown could not deliver, also when it is still on its way: nobody will take the answer in.
     fn drop_everything(&mut self) {
         while let Some(lease) = self.leases.remove_one(|_| true) {
-            self.release(&lease);
-            self.queue.restore(lease.batch);
+            self.restore(lease, false);
         }
-        while let Some(queued) = self.queue.pop_oldest() {
-            self.settle(&queued, Fate::Dropped(DropReason::Shutdown));
+        for kind in RecordKind::ALL {
+            while let Some(queued) = self.lane(kind).queue.pop_oldest() {
+                self.settle(&queued, Fate::Dropped(DropReason::Shutdown));
+            }
         }
     }
 
     fn finish(&mut self, id: FlushId, now: Timestamp) -> Action {
-        if self.flushes.get(id.0).is_some_and(|flush| flush.is_last) {
+        if self.flushes.get(id.0).is_some_and(|flush| flush.ending == Ending::Drop) {
             self.drop_everything();
         }
         let Some(mut flush) = self.flushes.remove(id.0) else {
@@ -548,16 +558,4 @@ impl Exporter {
         self.last_id += 1;
         self.last_id
     }
-}
-
-fn batch_bytes(batch: &[Queued]) -> usize {
-    batch.iter().map(|queued| queued.record.len()).sum()
-}
-
-/// Observation ids are random already, so the jitter is drawn from the batch's first one; the number of
-/// failures is mixed in (by the 32-bit golden ratio) so that the next draw differs.
-fn jitter(batch: &[Queued], failures: u32) -> u32 {
-    let id = batch.first().map_or([0; 8], |queued| *queued.record.id().as_bytes());
-    let random = u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
-    (random ^ failures).wrapping_mul(0x9e37_79b9)
 }

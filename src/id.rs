@@ -83,7 +83,7 @@ macro_rules! id {
 id!(TraceId, 16, "a trace id is 32");
 id!(ObservationId, 8, "an observation id is 16");
 
-fn encode_hex(bytes: &[u8]) -> String {
+pub(crate) fn encode_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut hex = String::with_capacity(bytes.len() * 2);
     for byte in bytes {

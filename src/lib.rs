@@ -10,6 +10,9 @@ pub mod observation;
 pub mod sampling;
 pub mod wire;
 
+mod flush;
+mod lane;
+mod lease;
 mod queue;
 pub mod report;
 pub mod retry;
@@ -26,9 +29,15 @@ use native as platform;
 #[cfg(target_arch = "wasm32")]
 use wasm as platform;
 
+// For the fuzz targets.
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub use native::parse_verdicts;
+
 mod client;
 mod context;
 mod observability;
+mod score;
 mod workflow;
 
 pub use client::{Langfuse, Observation, ObservationBuilder, Usage};
@@ -38,5 +47,6 @@ pub use id::{ObservationId, SpanContext, TraceId};
 pub use observability::{flush_langfuse, langfuse, set_langfuse};
 pub use observation::{Level, ObservationKind};
 pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
+pub use score::{ScoreBuilder, ScoreTarget, ScoreValue};
 pub use time::Timestamp;
 pub use workflow::{Workflow, run_workflow_with_flush, step};

@@ -34,6 +34,10 @@ impl Queue {
         self.bytes
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.records.iter()
+    }
+
     pub(crate) fn oldest_sequence(&self) -> Option<u64> {
         self.records.front().map(|queued| queued.sequence)
     }
@@ -53,24 +57,25 @@ impl Queue {
         if self.records.front().is_some_and(is_wanted) { self.pop_oldest() } else { None }
     }
 
-    /// Takes the oldest records that fit one batch. The first one is taken whatever its size, so that a record
-    /// above the limit meets the server's own limit instead of staying for ever.
-    pub(crate) fn take_batch(&mut self, batch_bytes: usize, batch_records: usize) -> Vec<Queued> {
-        let mut bytes = 0;
-        let group = self.records.front().map_or(0, |first| first.group);
-        let fits = self
-            .records
-            .iter()
-            .take(batch_records.max(1))
-            .take_while(|queued| {
-                let first = bytes == 0;
-                bytes += queued.record.framed_len();
-                first || (bytes <= batch_bytes && queued.group == group)
-            })
-            .count();
-        let batch: Vec<_> = self.records.drain(..fits).collect();
-        self.bytes -= batch.iter().map(|queued| queued.record.len()).sum::<usize>();
+    /// Takes the oldest records that fit one batch: those that `is_first` picks before all others.
+    pub(crate) fn take_batch(
+        &mut self,
+        mut room: Room,
+        is_first: Option<&dyn Fn(&Queued) -> bool>,
+    ) -> Vec<Queued> {
+        let mut batch = match is_first {
+            Some(is_first) => self.take_only(&mut room, is_first),
+            None => Vec::new(),
+        };
+        let fits = self.records.iter().take_while(|queued| room.takes(queued)).count();
+        self.bytes -= self.records.iter().take(fits).map(|queued| queued.record.len()).sum::<usize>();
+        batch.extend(self.records.drain(..fits));
         batch
+    }
+
+    /// As [`take_batch`](Self::take_batch), but no other records than those that `is_wanted` picks.
+    pub(crate) fn take_only(&mut self, room: &mut Room, is_wanted: &dyn Fn(&Queued) -> bool) -> Vec<Queued> {
+        self.take(&mut |queued| is_wanted(queued) && room.takes(queued))
     }
 
     /// Puts records back where they were.
@@ -84,17 +89,47 @@ impl Queue {
 
     /// Takes the records last sent under `lease`.
     pub(crate) fn take_sent_under(&mut self, lease: u64) -> Vec<Queued> {
+        self.take(&mut |queued| queued.lease == Some(lease))
+    }
+
+    fn take(&mut self, is_wanted: &mut dyn FnMut(&Queued) -> bool) -> Vec<Queued> {
         let mut taken = Vec::new();
-        if self.records.iter().any(|queued| queued.lease == Some(lease)) {
-            for queued in std::mem::take(&mut self.records) {
-                if queued.lease == Some(lease) {
-                    self.bytes -= queued.record.len();
-                    taken.push(queued);
-                } else {
-                    self.records.push_back(queued);
-                }
+        for queued in std::mem::take(&mut self.records) {
+            if is_wanted(&queued) {
+                self.bytes -= queued.record.len();
+                taken.push(queued);
+            } else {
+                self.records.push_back(queued);
             }
         }
         taken
+    }
+}
+
+/// What still fits a batch. The first record fits whatever its size, so that one above the limit meets the server's own
+/// limit instead of staying for ever; and what does not fit ends the batch.
+pub(crate) struct Room {
+    bytes: usize,
+    records: usize,
+    /// The group of the first record.
+    group: Option<u64>,
+}
+
+impl Room {
+    pub(crate) fn new(bytes: usize, records: usize) -> Self {
+        Self { bytes, records: records.max(1), group: None }
+    }
+
+    fn takes(&mut self, queued: &Queued) -> bool {
+        let len = queued.record.framed_len();
+        let fits = self.group.is_none_or(|group| group == queued.group && len <= self.bytes);
+        if fits && self.records > 0 {
+            self.group = Some(queued.group);
+            self.bytes = self.bytes.saturating_sub(len);
+            self.records -= 1;
+            return true;
+        }
+        self.records = 0;
+        false
     }
 }

@@ -15,6 +15,12 @@ pub enum DropReason {
     Expired,
     /// The client was shut down before the record was delivered.
     Shutdown,
+    /// It is not known whether the record arrived, and [`Settings::gives_up_ambiguous`] says not to send it again.
+    ///
+    /// [`Settings::gives_up_ambiguous`]: crate::exporter::Settings::gives_up_ambiguous
+    Ambiguous,
+    /// The state of the client had to be replaced after a failure in the middle of a call.
+    StateLost,
 }
 
 /// How many records were given up, by reason.
@@ -28,29 +34,43 @@ pub struct DropReasons {
     pub expired: u64,
     /// See [`DropReason::Shutdown`].
     pub shutdown: u64,
+    /// See [`DropReason::Ambiguous`].
+    pub ambiguous: u64,
+    /// See [`DropReason::StateLost`].
+    pub state_lost: u64,
 }
 
 impl DropReasons {
     /// The reasons that came up, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        let reasons =
-            [("queue_full", self.queue_full), ("expired", self.expired), ("shutdown", self.shutdown)];
+        let Self { queue_full, expired, shutdown, ambiguous, state_lost } = *self;
+        let reasons = [
+            ("queue_full", queue_full),
+            ("expired", expired),
+            ("shutdown", shutdown),
+            ("ambiguous", ambiguous),
+            ("state_lost", state_lost),
+        ];
         reasons.into_iter().filter(|(_, count)| *count > 0)
     }
 
-    pub(crate) fn count(&mut self, reason: DropReason) {
+    pub(crate) fn count(&mut self, reason: DropReason, records: u64) {
         *match reason {
             DropReason::QueueFull => &mut self.queue_full,
             DropReason::Expired => &mut self.expired,
             DropReason::Shutdown => &mut self.shutdown,
-        } += 1;
+            DropReason::Ambiguous => &mut self.ambiguous,
+            DropReason::StateLost => &mut self.state_lost,
+        } += records;
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { queue_full, expired, shutdown } = other;
+        let Self { queue_full, expired, shutdown, ambiguous, state_lost } = other;
         self.queue_full += queue_full;
         self.expired += expired;
         self.shutdown += shutdown;
+        self.ambiguous += ambiguous;
+        self.state_lost += state_lost;
     }
 }
 
@@ -58,7 +78,7 @@ impl DropReasons {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rejection {
-    /// The observation's id, 16 hex digits.
+    /// The id of the observation, 16 hex digits, or of the score.
     pub id: String,
     /// The HTTP status of the refusal.
     pub status: u16,
@@ -68,7 +88,7 @@ pub struct Rejection {
 
 /// What became of every record that was recorded before a flush began.
 ///
-/// Each of them is in exactly one of `delivered`, `rejected`, `retained` and `dropped`. Records that were given up before
+/// Each of them is in exactly one of `delivered`, `rejected`, `retained`, `dropped` and `handed_over`. Records that were given up before
 /// the flush began, since the flush before, are counted too.
 /// Reports of overlapping flushes may count the same record twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,13 +132,13 @@ impl FlushReport {
     pub(crate) fn finish(&mut self, retained: u64, duration: Duration) {
         self.retained = retained;
         self.dropped = self.drop_reasons.iter().map(|(_, count)| count).sum();
-        self.ok = retained == 0 && self.dropped == 0 && self.rejected.is_empty();
+        self.ok = retained + self.dropped + self.handed_over == 0 && self.rejected.is_empty();
         self.duration_ms = duration.as_secs() * 1000 + u64::from(duration.subsec_millis());
     }
 }
 
 /// Totals since the client was made. Unlike flush reports they never count a record twice:
-/// `recorded = delivered + rejected + dropped + queued + leased`.
+/// `recorded = delivered + rejected + dropped + handed_over + queued + leased`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -130,6 +150,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Records given up by this client.
     pub dropped: u64,
+    /// Records accepted by a durable overflow queue.
+    pub handed_over: u64,
     /// Records waiting now.
     pub queued: u64,
     /// Records in flight now.

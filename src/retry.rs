@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wire::Record;
+
 /// What became of one attempt to send a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -13,12 +15,26 @@ pub enum Outcome {
         retry_after: Option<Duration>,
         /// The answer's body, or its beginning, kept for the words of a refusal.
         message: String,
+        /// What a 207 says of each event; else empty.
+        verdicts: Vec<Verdict>,
     },
     /// There was no answer.
     Failed {
         /// The body may have reached the server before the failure.
         ambiguous: bool,
     },
+}
+
+/// What a 207 of the ingestion endpoint says of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "the drivers read it from the answer, and must miss nothing")]
+pub struct Verdict {
+    /// The event's id.
+    pub id: String,
+    /// The status that a request with this event alone would have got.
+    pub status: u16,
+    /// The words of a refusal.
+    pub message: String,
 }
 
 /// How a batch goes on after an [`Outcome`].
@@ -48,10 +64,46 @@ pub fn classify(outcome: &Outcome) -> Decision {
     };
     match status {
         200..=299 => Decision::Delivered,
-        408 | 425 | 429 | 500..=599 => Decision::Retry { after: *retry_after },
+        _ if is_transient(*status) => Decision::Retry { after: *retry_after },
         413 => Decision::TooLarge,
         0 | 300..=399 | 401 | 403 | 404 | 405 => Decision::Misconfigured,
         _ => Decision::Refused,
+    }
+}
+
+/// Whether the same request may succeed later.
+fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
+/// What became of one record of a batch that a server has taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reception<'a> {
+    Delivered,
+    Retry,
+    Refused { status: u16, message: &'a str },
+}
+
+impl Outcome {
+    /// What this answer, a success as a whole, says of one record. A 207 must name the event it came in: one that it passes
+    /// over is sent again. Any other success is one for all.
+    pub(crate) fn reception(&self, record: &Record) -> Reception<'_> {
+        let Self::Response { status: 207, verdicts, .. } = self else { return Reception::Delivered };
+        let Some(event) = record.event_id() else { return Reception::Delivered };
+        match verdicts.iter().find(|verdict| verdict.id == event) {
+            Some(Verdict { status: 200..=299, .. }) => Reception::Delivered,
+            Some(verdict) if !is_transient(verdict.status) => {
+                Reception::Refused { status: verdict.status, message: &verdict.message }
+            }
+            _ => Reception::Retry,
+        }
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Response { retry_after, .. } => *retry_after,
+            Self::Failed { .. } => None,
+        }
     }
 }
 

@@ -66,11 +66,11 @@ fuzz_target!(|input: Input<'_>| {
                 if let Some(lease) = pick(&leases, lease) {
                     let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
                     let message = message.to_owned();
-                    exporter.handle_response(lease, &Outcome::Response { status, retry_after, message }, now);
+                    exporter.handle_response(lease, &Outcome::Response { status, retry_after, message, verdicts: Vec::new() }, now);
                 }
             }
             Call::RespondToAny { lease, status } => {
-                let outcome = Outcome::Response { status, retry_after: None, message: String::new() };
+                let outcome = Outcome::Response { status, retry_after: None, message: String::new(), verdicts: Vec::new() };
                 exporter.handle_response(LeaseId::from_f64(lease), &outcome, now);
             }
             Call::Fail { lease, ambiguous } => {

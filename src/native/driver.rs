@@ -14,7 +14,7 @@ use super::DEFAULT_FLUSH_BUDGET;
 use super::host::{self, Http};
 use crate::config::Config;
 use crate::error::Error;
-use crate::exporter::{Action, Exporter, FlushId, Settings};
+use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Settings};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
 use crate::wire::Record;
@@ -42,8 +42,12 @@ type Reply = Box<dyn FnOnce(FlushReport) + Send>;
 
 impl Driver {
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
-        let settings =
-            Settings { queue_bytes: QUEUE_BYTES, attempt_timeout: config.timeout(), ..Settings::default() };
+        let settings = Settings {
+            queue_bytes: QUEUE_BYTES,
+            attempt_timeout: config.timeout(),
+            gives_up_ambiguous: config.gives_up_ambiguous(),
+            ..Settings::default()
+        };
         let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
         let (commands, inbox) = unbounded_channel();
         let http = Http::new(config)?;
@@ -149,7 +153,7 @@ impl Worker {
 
     async fn send_everything(&self) {
         let now = host::now();
-        let flush = lock(&self.exporter).begin_flush(DEFAULT_FLUSH_BUDGET, now);
+        let flush = lock(&self.exporter).begin_flush(FlushSettings::from(DEFAULT_FLUSH_BUDGET), now);
         self.drive(flush).await;
     }
 
@@ -159,10 +163,12 @@ impl Worker {
             let action = lock(&self.exporter).poll(flush, now);
             match action {
                 Action::Send(request) => {
-                    let outcome = self.http.post(request.body, request.timeout).await;
+                    let lease = request.lease;
+                    let outcome = self.http.post(request).await;
                     let now = host::now();
-                    lock(&self.exporter).handle_response(request.lease, &outcome, now);
+                    lock(&self.exporter).handle_response(lease, &outcome, now);
                 }
+                Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
                 Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
                 Action::Done(report) => {
                     self.take_care_of_leftovers();

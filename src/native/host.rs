@@ -5,8 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::RETRY_AFTER;
 
+use super::parse_verdicts;
 use crate::config::Config;
 use crate::error::Error;
+use crate::exporter::Request;
 use crate::retry::{Outcome, parse_retry_after};
 use crate::time::Timestamp;
 
@@ -43,6 +45,11 @@ pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
+/// The form Langfuse reads for times in JSON.
+pub(crate) fn iso8601(time: Timestamp) -> String {
+    time.to_iso8601()
+}
+
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -55,13 +62,15 @@ pub(crate) fn warn(message: &str) {
 #[derive(Debug)]
 pub(crate) struct Http {
     client: reqwest::Client,
-    traces_url: String,
+    base_url: String,
     public_key: String,
     secret_key: String,
 }
 
 /// The words of a refusal are kept up to this; a longer answer is not read to its end.
 const LONGEST_MESSAGE: usize = 4096;
+/// Verdicts on a whole batch, with room for words.
+const LONGEST_VERDICTS: usize = 4 * 1024 * 1024;
 
 impl Http {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
@@ -71,18 +80,18 @@ impl Http {
             .map_err(|error| Error::configuration(format!("the HTTP client cannot be made: {error}")))?;
         Ok(Self {
             client,
-            traces_url: config.traces_url(),
+            base_url: config.base_url().to_owned(),
             public_key: config.public_key().to_owned(),
             secret_key: config.secret_key().to_owned(),
         })
     }
 
-    pub(crate) async fn post(&self, body: Vec<u8>, timeout: Duration) -> Outcome {
+    pub(crate) async fn post(&self, Request { kind, body, timeout, .. }: Request) -> Outcome {
         let request = self
             .client
-            .post(&self.traces_url)
+            .post([&self.base_url, kind.path()].concat())
             .basic_auth(&self.public_key, Some(&self.secret_key))
-            .header("content-type", "application/x-protobuf")
+            .header("content-type", kind.content_type())
             .header("x-langfuse-ingestion-version", "4")
             .header("x-langfuse-sdk-name", "langfuse-edge")
             .header("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION"))
@@ -91,12 +100,13 @@ impl Http {
             .body(body);
         match request.send().await {
             Ok(response) => {
+                let status = response.status().as_u16();
                 let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                Outcome::Response {
-                    status: response.status().as_u16(),
-                    retry_after: retry_after.and_then(|value| parse_retry_after(value, until)),
-                    message: read_message(response).await,
-                }
+                let retry_after = retry_after.and_then(|value| parse_retry_after(value, until));
+                let longest = if status == 207 { LONGEST_VERDICTS } else { LONGEST_MESSAGE };
+                let message = read_text(response, longest).await;
+                let verdicts = if status == 207 { parse_verdicts(&message) } else { Vec::new() };
+                Outcome::Response { status, retry_after, message, verdicts }
             }
             Err(error) => Outcome::Failed { ambiguous: !error.is_connect() && !error.is_builder() },
         }
@@ -113,14 +123,14 @@ fn until(date: &str) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-async fn read_message(mut response: reqwest::Response) -> String {
-    let mut message = Vec::new();
+async fn read_text(mut response: reqwest::Response, longest: usize) -> String {
+    let mut text = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        message.extend_from_slice(&chunk);
-        if message.len() >= LONGEST_MESSAGE {
+        text.extend_from_slice(&chunk);
+        if text.len() >= longest {
             break;
         }
     }
-    message.truncate(LONGEST_MESSAGE);
-    String::from_utf8_lossy(&message).into_owned()
+    text.truncate(longest);
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -2,12 +2,15 @@
 
 mod driver;
 pub(crate) mod host;
+mod verdicts;
 
 use std::time::Duration;
 
 pub(crate) use driver::Driver;
+pub use verdicts::parse_verdicts;
 
 use crate::client::Langfuse;
+use crate::exporter::FlushSettings;
 use crate::report::FlushReport;
 
 /// How long a flush may take unless told otherwise.
@@ -19,9 +22,9 @@ impl Langfuse {
     /// It works inside an async runtime too, where it blocks the thread all the same.
     pub fn flush_blocking(&self) -> FlushReport {
         match self.driver() {
-            Some(driver) => {
-                driver.flush_blocking(|exporter, now| exporter.begin_flush(DEFAULT_FLUSH_BUDGET, now))
-            }
+            Some(driver) => driver.flush_blocking(|exporter, now| {
+                exporter.begin_flush(FlushSettings::from(DEFAULT_FLUSH_BUDGET), now)
+            }),
             None => FlushReport::nothing_to_do(),
         }
     }

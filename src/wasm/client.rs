@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
-use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsStartOptions};
+use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsScoreBody, JsStartOptions};
 use super::host;
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
@@ -77,10 +77,18 @@ impl Langfuse {
         start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
     }
 
+    /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.
+    #[wasm_bindgen(js_name = createScore)]
+    pub fn create_score(&self, body: &JsScoreBody) {
+        if let Some((id, trace_id, json, has_environment)) = convert::score(body) {
+            self.inner.record_score(id.as_deref(), trace_id, &json, has_environment);
+        }
+    }
+
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
     pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.flush_promise(convert::flush_budget(options.as_ref())).unchecked_into()
+        self.inner.flush_promise_as(&convert::flush_settings(options.as_ref())).unchecked_into()
     }
 
     /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and

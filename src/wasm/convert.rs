@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use js_sys::{Array, Date, Object, Uint8Array};
+use js_sys::{Array, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::DEFAULT_FLUSH_BUDGET;
 use super::host::{self, named};
 use crate::config::{Options, Setting};
 use crate::error::Error;
+use crate::exporter::{FlushSettings, Scope};
 use crate::id::{ObservationId, SpanContext, TraceId};
 use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text};
 use crate::time::Timestamp;
@@ -25,6 +26,9 @@ extern "C" {
     /// Options of an observation, as in `types.ts`.
     #[wasm_bindgen(typescript_type = "StartObservationOptions")]
     pub type JsStartOptions;
+    /// What a score says, as in `types.ts`.
+    #[wasm_bindgen(typescript_type = "ScoreBody")]
+    pub type JsScoreBody;
     /// Options of a flush, as in `types.ts`.
     #[wasm_bindgen(typescript_type = "FlushOptions")]
     pub type JsFlushOptions;
@@ -121,7 +125,7 @@ fn formed(value: &JsValue, form: Form) -> Option<Text> {
         Form::String => value.as_string().map(Text::from),
         Form::Object => is_plain(value).then(|| text(value)),
         Form::Costs => is_plain(value).then(|| text(&valid_costs(value))),
-        Form::Time => time(value).and_then(iso8601).map(Text::from),
+        Form::Time => time(value).map(|time| Text::from(host::iso8601(time))),
     }
 }
 
@@ -142,8 +146,11 @@ fn text(value: &JsValue) -> Text {
 
 /// `TextEncoder` copies in bulk, where a string argument is copied character by character.
 fn encoded(string: &JsValue) -> Text {
-    let bytes = TOOLS.with(|tools| tools.encoder.encode(string)).to_vec();
-    String::from_utf8(bytes).map_or_else(|_| Text::from(NOT_SERIALIZABLE), Text::from)
+    String::from_utf8(bytes_of(string)).map_or_else(|_| Text::from(NOT_SERIALIZABLE), Text::from)
+}
+
+fn bytes_of(string: &JsValue) -> Vec<u8> {
+    TOOLS.with(|tools| tools.encoder.encode(string)).to_vec()
 }
 
 /// Langfuse does not check costs: one that is negative or not a number could fail the whole row.
@@ -189,11 +196,6 @@ pub(super) fn time(value: &JsValue) -> Option<Timestamp> {
     const LATEST: f64 = 8.64e15;
     let millis = if value.is_object() { to_number(value).ok()? } else { value.as_f64()? };
     (0.0..=LATEST).contains(&millis).then(|| Timestamp::from_millis(millis as u64))
-}
-
-/// By the host: code of our own for it would be a hundredth of the module.
-fn iso8601(time: Timestamp) -> Option<String> {
-    Date::new(&JsValue::from_f64(time.as_millis() as f64)).to_iso_string().as_string()
 }
 
 /// A name is a string; anything else is shown as one.
@@ -249,6 +251,27 @@ pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
         }
     }
     options
+}
+
+/// The id, the trace and the JSON text of a score's body, and whether it has an environment. `None` when it cannot be made into
+/// JSON text.
+pub(super) fn score(body: &JsScoreBody) -> Option<(Option<String>, Option<TraceId>, String, bool)> {
+    let text = |name| named(body, name).and_then(|value| value.as_string());
+    let json = stringify(body).ok().filter(JsValue::is_string)?;
+    let json = String::from_utf8(bytes_of(&json)).ok()?;
+    let trace_id = text("traceId").and_then(|id| TraceId::parse(&id).ok());
+    Some((text("id"), trace_id, json, text("environment").is_some()))
+}
+
+/// What a flush is to do.
+pub(super) fn flush_settings(js: Option<&JsFlushOptions>) -> FlushSettings {
+    let mut settings = FlushSettings::from(flush_budget(js));
+    if let Some(scope) = js.and_then(|js| named(js, "scope")) {
+        let ids = if scope.is_string() { Array::of1(&scope) } else { Array::from(&scope) };
+        let ids = ids.into_iter().filter_map(|id| TraceId::parse(&id.as_string()?).ok());
+        settings.scope = Scope::Traces(ids.collect());
+    }
+    settings
 }
 
 /// How long a flush may take.

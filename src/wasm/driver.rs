@@ -103,7 +103,11 @@ impl Driver {
         reason = "the native driver, which has the same face, can fail to start"
     )]
     pub(crate) fn start(config: &Config) -> Result<Self, Error> {
-        let settings = Settings { attempt_timeout: config.timeout(), ..Settings::default() };
+        let settings = Settings {
+            attempt_timeout: config.timeout(),
+            gives_up_ambiguous: config.gives_up_ambiguous(),
+            ..Settings::default()
+        };
         let this = Client {
             exporter: RefCell::new(Exporter::new(settings)),
             target: Target::new(config),
@@ -181,6 +185,10 @@ impl Client {
         let action = self.exporter.borrow_mut().poll(flush, now);
         let settled = match action {
             Action::Send(request) => self.send(client, &request, now),
+            Action::HandOver(request) => {
+                self.exporter.borrow_mut().handle_hand_over(request.lease, false);
+                Promise::resolve(&JsValue::UNDEFINED)
+            }
             Action::WaitUntil(time) => {
                 let (promise, timer) = host::after(time.since(now));
                 self.keep_timer(flush.as_f64(), time, timer);
@@ -200,7 +208,7 @@ impl Client {
     /// Sends a request. The promise is settled when its outcome has been handed to the exporter.
     fn send(&self, client: u32, request: &Request, now: Timestamp) -> Promise {
         let lease = request.lease.as_f64();
-        let Ok(Sent { response, abort }) = self.target.post(&request.body) else {
+        let Ok(Sent { response, abort }) = self.target.post(request.kind, &request.body) else {
             return Promise::resolve(&self.take_failure(request.lease, None));
         };
         // An own timer beside the signal: a `fetch` that somebody wrapped may ignore the signal.
@@ -217,7 +225,8 @@ impl Client {
     fn take_answer(&self, lease: LeaseId, response: &Response, text: &JsValue) -> JsValue {
         let (status, retry_after) = host::response_head(response);
         let message = host::beginning(text);
-        self.take_outcome(lease, &Outcome::Response { status, retry_after, message })
+        let verdicts = if status == 207 { host::verdicts(text) } else { Vec::new() };
+        self.take_outcome(lease, &Outcome::Response { status, retry_after, message, verdicts })
     }
 
     /// `fetch` does not tell whether the body had been sent.

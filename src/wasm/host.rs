@@ -11,8 +11,9 @@ use web_sys::{AbortController, Response};
 
 use crate::config::Config;
 use crate::report::{FlushReport, Rejection};
-use crate::retry::parse_retry_after;
+use crate::retry::{Verdict, parse_retry_after};
 use crate::time::Timestamp;
+use crate::wire::RecordKind;
 
 #[wasm_bindgen]
 extern "C" {
@@ -44,6 +45,8 @@ extern "C" {
     static GLOBAL_THIS: JsValue;
     #[wasm_bindgen(js_name = btoa)]
     fn base64(text: &str) -> String;
+    #[wasm_bindgen(catch, js_namespace = JSON, js_name = parse)]
+    fn parse_json(text: &JsValue) -> Result<JsValue, JsValue>;
 }
 
 /// Wall-clock time. On Workers it stands still between two I/O events.
@@ -160,7 +163,7 @@ pub(crate) fn warn(message: &str) {
 /// Where requests go, as plain text: nothing of one request is kept for another.
 #[derive(Debug)]
 pub(crate) struct Target {
-    traces_url: String,
+    base_url: String,
     public_key: String,
     secret_key: String,
 }
@@ -176,17 +179,17 @@ pub(crate) struct Sent {
 impl Target {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            traces_url: config.traces_url(),
+            base_url: config.base_url().to_owned(),
             public_key: config.public_key().to_owned(),
             secret_key: config.secret_key().to_owned(),
         }
     }
 
-    pub(crate) fn post(&self, body: &[u8]) -> Result<Sent, JsValue> {
+    pub(crate) fn post(&self, kind: RecordKind, body: &[u8]) -> Result<Sent, JsValue> {
         let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
         let headers = object(&[
             ("authorization", ["Basic ", &credentials].concat().into()),
-            ("content-type", "application/x-protobuf".into()),
+            ("content-type", kind.content_type().into()),
             ("x-langfuse-ingestion-version", "4".into()),
             ("x-langfuse-sdk-name", "langfuse-edge".into()),
             ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION").into()),
@@ -202,7 +205,7 @@ impl Target {
             ("redirect", "manual".into()),
             ("signal", abort.signal().into()),
         ]);
-        Ok(Sent { response: global_fetch(&self.traces_url, &init)?, abort })
+        Ok(Sent { response: global_fetch(&[&self.base_url, kind.path()].concat(), &init)?, abort })
     }
 }
 
@@ -224,6 +227,27 @@ pub(crate) fn beginning(text: &JsValue) -> String {
     const LONGEST_MESSAGE: u32 = 4096;
     let text: Option<&js_sys::JsString> = text.dyn_ref();
     text.map(|text| text.slice(0, LONGEST_MESSAGE).into()).unwrap_or_default()
+}
+
+/// The verdicts in the body of a 207 of the ingestion endpoint: `{"successes": […], "errors": […]}`, each entry with `id`
+/// and `status`, an error also with `message` or `error`. What is not of this form says nothing.
+pub(crate) fn verdicts(body: &JsValue) -> Vec<Verdict> {
+    let body = parse_json(body).unwrap_or_default();
+    let lists = ["successes", "errors"].into_iter().filter_map(|name| named(&body, name));
+    let entries = lists.filter_map(|list| list.dyn_into::<Array>().ok()).flatten();
+    entries.filter_map(|entry| verdict(&entry)).collect()
+}
+
+fn verdict(entry: &JsValue) -> Option<Verdict> {
+    let text = |name| named(entry, name).and_then(|value| value.as_string());
+    let status = named(entry, "status")?.as_f64()? as u16;
+    let words = ["message", "error"].into_iter().filter_map(text).collect::<Vec<_>>();
+    Some(Verdict { id: text("id")?, status, message: words.join(": ") })
+}
+
+/// The form Langfuse reads for times in JSON. By the host: code of our own for it would be a hundredth of the module.
+pub(crate) fn iso8601(time: Timestamp) -> String {
+    js_sys::Date::new(&JsValue::from_f64(time.as_millis() as f64)).to_iso_string().into()
 }
 
 /// The response's text. Reading it is also what frees the connection.

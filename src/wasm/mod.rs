@@ -12,7 +12,7 @@ use std::time::Duration;
 use wasm_bindgen::JsCast;
 
 use crate::client::Langfuse;
-use crate::exporter::{Exporter, FlushId};
+use crate::exporter::{Exporter, FlushId, FlushSettings};
 use crate::report::FlushReport;
 use crate::time::Timestamp;
 pub(crate) use driver::Driver;
@@ -24,7 +24,11 @@ impl Langfuse {
     /// As [`flush_within`](Self::flush_within), begun at once and driven by callbacks: a promise of the report as a
     /// JavaScript object, which is what a Worker's `waitUntil` takes.
     pub fn flush_promise(&self, budget: Duration) -> js_sys::Promise {
-        self.promise(&|exporter, now| exporter.begin_flush(budget, now))
+        self.flush_promise_as(&FlushSettings::from(budget))
+    }
+
+    pub(crate) fn flush_promise_as(&self, settings: &FlushSettings) -> js_sys::Promise {
+        self.promise(&|exporter, now| exporter.begin_flush(settings.clone(), now))
     }
 
     /// As [`shutdown`](Self::shutdown), begun at once and driven by callbacks.

@@ -63,17 +63,67 @@ export interface LangfuseOptions {
   sampleRate?: number;
   /** Seconds one attempt to send may take (`LANGFUSE_TIMEOUT`). Default: 10. */
   timeout?: number;
+  /**
+   * What becomes of records that may have arrived, as after a time-out (`LANGFUSE_AMBIGUOUS`): `retry` sends them again, with
+   * the same ids and start times, which Langfuse merges; `give_up` drops them. Default: retry.
+   */
+  ambiguous?: "retry" | "give_up";
 }
 
 /** Options of a flush. */
 export interface FlushOptions {
   /** Milliseconds until the promise is fulfilled whatever the server does. Default: 25,000. */
   timeoutMs?: number;
+  /**
+   * Ids of the traces to wait for. Other records travel along where there is room, but are not waited for, nor counted in
+   * the report. Default: everything.
+   */
+  scope?: string | readonly string[];
+}
+
+/** What kind of value a score has. */
+export type ScoreDataType = "NUMERIC" | "BOOLEAN" | "CATEGORICAL" | "TEXT" | "CORRECTION";
+
+/** What a score says. */
+export interface ScoreData {
+  /**
+   * A score of the same id and name replaces the one of the same day. Default: an id made of what the score says, so that
+   * the same score, recorded again, is still one score.
+   */
+  id?: string;
+  /** Its name, not empty. */
+  name: string;
+  /** A finite number, one of several names, or a truth value. */
+  value: number | string | boolean;
+  /** Default: NUMERIC for a number, CATEGORICAL for a string, BOOLEAN for a truth value. */
+  dataType?: ScoreDataType;
+  /** A sentence to go with it. */
+  comment?: string;
+  /** Anything else. */
+  metadata?: unknown;
+  /** The score config, by its id, that its value must agree with. */
+  configId?: string;
+  /** The annotation queue it belongs to, by its id. */
+  queueId?: string;
+  /** The environment, when it is not the client's. */
+  environment?: string;
+}
+
+/** A score and what it is of: a trace or one of its observations, a session, or a run of a dataset. */
+export interface ScoreBody extends ScoreData {
+  /** 32 hex digits. */
+  traceId?: string;
+  /** 16 hex digits; needs `traceId`. */
+  observationId?: string;
+  /** The session, when there is no `traceId`. */
+  sessionId?: string;
+  /** The run of a dataset, when there is no `traceId`. */
+  datasetRunId?: string;
 }
 
 /**
  * What became of every record that was recorded before a flush. Each of them is in exactly one of `delivered`,
- * `rejected`, `retained` and `dropped`. Reports of overlapping flushes may count the same record twice.
+ * `rejected`, `retained`, `dropped` and `handedOver`. Reports of overlapping flushes may count the same record twice.
  */
 export interface FlushReport {
   /** Everything was delivered. */

@@ -1,7 +1,7 @@
 //! OTLP traces (opentelemetry-proto 1.x, `trace/v1/trace.proto`) with the attributes Langfuse reads.
 
-use super::Record;
 use super::protobuf::{begin, bytes, field_len, fixed64, uint, varint_len};
+use super::{Record, RecordId};
 use crate::observation::{Field, ObservationData, ObservationKind, REMOVED_PAYLOAD};
 use crate::time::Timestamp;
 
@@ -118,7 +118,7 @@ pub fn encode(
             string_attribute(&mut out, attribute_key(field), "", text.as_bytes());
         }
     }
-    Record::new(context.observation_id, out, payload_at)
+    Record::new(RecordId::Observation(context.observation_id), Some(context.trace_id), out, payload_at)
 }
 
 /// The attribute Langfuse reads a field from.
@@ -158,13 +158,13 @@ pub(super) const fn framed_span_len(len: usize) -> usize {
 
 /// What every request of a client begins with: the resource and the scope.
 #[derive(Debug)]
-pub(crate) struct Preamble {
+pub(super) struct Preamble {
     resource: Vec<u8>,
     scope: Vec<u8>,
 }
 
 impl Preamble {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut attributes = Vec::new();
         key_value(
             &mut attributes,
@@ -188,13 +188,13 @@ impl Preamble {
     }
 
     /// The bytes a body has beside its spans, at most.
-    pub(crate) fn overhead(&self) -> usize {
+    pub(super) fn overhead(&self) -> usize {
         const LONGEST_PREFIX: usize = 11;
         self.resource.len() + self.scope.len() + 2 * LONGEST_PREFIX
     }
 
     /// An `ExportTraceServiceRequest` of these records.
-    pub(crate) fn body<'a>(&self, records: impl Iterator<Item = &'a Record> + Clone) -> Vec<u8> {
+    pub(super) fn body<'a>(&self, records: impl Iterator<Item = &'a Record> + Clone) -> Vec<u8> {
         let scope_spans = self.scope.len() + records.clone().map(Record::framed_len).sum::<usize>();
         let resource_spans = self.resource.len() + field_len(scope_spans);
         let mut out = Vec::with_capacity(field_len(resource_spans));

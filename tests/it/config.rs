@@ -11,7 +11,7 @@ const SECRET_KEY: &str = "sk-lf-do-not-tell";
 #[wasm_bindgen_test(unsupported = test)]
 fn two_keys_are_enough() {
     let config = enabled(&with_keys());
-    assert_eq!(config.traces_url(), "https://cloud.langfuse.com/api/public/otel/v1/traces");
+    assert_eq!(config.base_url(), "https://cloud.langfuse.com");
     assert_eq!((config.environment(), config.release()), (None, None));
     assert_eq!((config.timeout(), config.flush_at(), config.flush_interval()), (secs(10), 100, secs(5)));
 }
@@ -30,7 +30,7 @@ fn every_setting_can_come_from_its_variable() {
         ("LANGFUSE_FLUSH_INTERVAL", "0.25"),
     ];
     let config = enabled(&from_env(Options::default(), &env));
-    assert_eq!(config.traces_url(), "http://localhost:3000/api/public/otel/v1/traces");
+    assert_eq!(config.base_url(), "http://localhost:3000");
     assert_eq!((config.environment(), config.release()), (Some("staging"), Some("v42")));
     assert_eq!((config.timeout(), config.flush_at()), (millis(2500), 7));
     assert_eq!(config.flush_interval(), millis(250));
@@ -52,7 +52,7 @@ fn an_option_wins_over_its_variable() {
         .with(Setting::FlushAt, "5")
         .with(Setting::Enabled, "true");
     let config = enabled(&from_env(options, &env));
-    assert_eq!(config.traces_url(), "https://us.cloud.langfuse.com/api/public/otel/v1/traces");
+    assert_eq!(config.base_url(), "https://us.cloud.langfuse.com");
     assert_eq!((config.release(), config.flush_at()), (Some("v2"), 5));
 }
 
@@ -76,20 +76,20 @@ fn the_base_url_has_three_variables_in_order() {
         (&[], "https://cloud.langfuse.com"),
     ] {
         let config = enabled(&from_env(with_keys(), env));
-        assert_eq!(config.traces_url(), format!("{host}/api/public/otel/v1/traces"));
+        assert_eq!(config.base_url(), format!("{host}"));
     }
 }
 
 #[wasm_bindgen_test(unsupported = test)]
 fn a_base_url_may_have_a_port_a_path_and_a_slash_at_its_end() {
-    for (base_url, traces_url) in [
-        ("https://example.com/", "https://example.com/api/public/otel/v1/traces"),
-        ("http://127.0.0.1:3000", "http://127.0.0.1:3000/api/public/otel/v1/traces"),
-        ("http://[::1]:3000/", "http://[::1]:3000/api/public/otel/v1/traces"),
-        ("https://example.com/langfuse", "https://example.com/langfuse/api/public/otel/v1/traces"),
-        ("https://example.com/langfuse/", "https://example.com/langfuse/api/public/otel/v1/traces"),
+    for (given, base_url) in [
+        ("https://example.com/", "https://example.com"),
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("http://[::1]:3000/", "http://[::1]:3000"),
+        ("https://example.com/langfuse", "https://example.com/langfuse"),
+        ("https://example.com/langfuse/", "https://example.com/langfuse"),
     ] {
-        assert_eq!(enabled(&with_keys().base_url(base_url)).traces_url(), traces_url);
+        assert_eq!(enabled(&with_keys().base_url(given)).base_url(), base_url);
     }
 }
 
@@ -102,7 +102,7 @@ fn white_space_around_a_value_does_not_count() {
         .with(Setting::Environment, " staging ")
         .with(Setting::FlushAt, " 7 ");
     let config = enabled(&options);
-    assert_eq!(config.traces_url(), "https://example.com/api/public/otel/v1/traces");
+    assert_eq!(config.base_url(), "https://example.com");
     assert_eq!((config.environment(), config.flush_at()), (Some("staging"), 7));
 }
 
@@ -262,4 +262,14 @@ fn disabled(options: &Options) -> Option<&'static str> {
         Ok(Setup::Disabled { missing }) => missing,
         other => panic!("these options disable tracing, but they give {other:?}"),
     }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_may_have_arrived_is_sent_again_unless_told_otherwise() {
+    let with = |value: &str| with_keys().with(Setting::Ambiguous, value);
+    assert!(!enabled(&with_keys()).gives_up_ambiguous());
+    assert!(!enabled(&with("retry")).gives_up_ambiguous());
+    assert!(enabled(&with("give_up")).gives_up_ambiguous());
+    let error = with("never").parse().unwrap_err();
+    assert_eq!(error.message(), "ambiguous (LANGFUSE_AMBIGUOUS) must be retry or give_up");
 }

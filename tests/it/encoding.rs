@@ -15,7 +15,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::body;
 use crate::host::{Host, status};
-use crate::records::{END, START, observation, observation_id, small_record};
+use crate::records::{END, START, hex, observation, observation_id, small_record};
 
 const MIB: usize = 1024 * 1024;
 
@@ -366,7 +366,7 @@ fn an_event_ends_when_it_begins() {
 fn a_record_knows_its_id() {
     let mut observation = observation(9);
     observation.context.trace_id = TraceId::from_random([1; 16]);
-    assert_eq!(encode(observation, END, None, None).id(), observation_id(9));
+    assert_eq!(encode(observation, END, None, None).id(), hex(9));
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -2,7 +2,7 @@ use langfuse_edge::exporter::{Action, Exporter, Pushed, Settings};
 use langfuse_edge::{DropReason, Timestamp};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::host::{DEFAULT_BUDGET, Host, secs, status};
+use crate::host::{DEFAULT_BUDGET, Host, refused, reset, secs, status};
 use crate::records::{START, small_record};
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -90,5 +90,67 @@ fn a_server_that_refuses_everything_does_not_use_up_the_subrequests_of_a_worker(
 fn lives_for_a_minute() -> Settings {
     let mut settings = Settings::default();
     settings.max_age = secs(60);
+    settings
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn by_default_what_may_have_arrived_is_sent_again() {
+    let mut attempts = 0;
+    let mut host = Host::new(move |_| {
+        attempts += 1;
+        if attempts == 1 { reset() } else { status(200) }
+    });
+    host.record(1..=3);
+    let report = host.flush();
+    assert_eq!((report.delivered, report.dropped, report.ambiguous), (3, 0, 1));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_client_that_gives_up_what_may_have_arrived_never_sends_it_again() {
+    let mut host = Host::with(giving_up(), |_| reset());
+    host.record(1..=3);
+    let report = host.flush();
+    assert_eq!((report.dropped, report.drop_reasons.ambiguous, report.ambiguous), (3, 3, 1));
+    assert_eq!((report.retained, host.requests.len()), (0, 1));
+
+    // A driver that dies cannot tell either.
+    host.record(4..=5);
+    let dead = host.begin_flush(DEFAULT_BUDGET);
+    host.kill(dead);
+    host.run_until(secs(20));
+    let report = host.flush();
+    assert_eq!((report.drop_reasons.ambiguous, host.requests.len()), (2, 2));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn it_still_sends_again_what_cannot_have_arrived() {
+    let mut attempts = 0;
+    let mut host = Host::with(giving_up(), move |_| {
+        attempts += 1;
+        match attempts {
+            1 => refused(),
+            2 => status(503),
+            _ => status(200),
+        }
+    });
+    host.record(1..=3);
+    assert_eq!(host.flush().delivered, 3);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn records_lost_with_a_former_exporter_are_told_of_once() {
+    let mut host = Host::new(|_| status(200));
+    host.exporter.count_lost(5);
+    host.record(1..=1);
+    let report = host.flush();
+    assert_eq!((report.delivered, report.dropped, report.drop_reasons.state_lost), (1, 5, 5));
+    assert!(!report.ok);
+    assert_eq!((host.exporter.stats().recorded, host.exporter.stats().dropped), (6, 5));
+    assert!(host.flush().ok);
+}
+
+fn giving_up() -> Settings {
+    let mut settings = Settings::default();
+    settings.gives_up_ambiguous = true;
     settings
 }

@@ -246,7 +246,8 @@ fn polling_too_early_does_no_harm() {
         assert_eq!(again, due);
     }
     let Action::Send(request) = exporter.poll(flush, due) else { panic!("it is due") };
-    let delivered = Outcome::Response { status: 200, retry_after: None, message: String::new() };
+    let delivered =
+        Outcome::Response { status: 200, retry_after: None, message: String::new(), verdicts: Vec::new() };
     exporter.handle_response(request.lease, &delivered, due);
     exporter.handle_response(request.lease, &delivered, due);
     let report = done(exporter.poll(flush, due));

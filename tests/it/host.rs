@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use langfuse_edge::exporter::{Action, Exporter, FlushId, LeaseId, Pushed, Settings};
-use langfuse_edge::retry::{Outcome, parse_retry_after};
-use langfuse_edge::wire::Record;
+use langfuse_edge::exporter::{Action, Exporter, FlushId, FlushSettings, LeaseId, Pushed, Request, Settings};
+use langfuse_edge::retry::{Outcome, Verdict, parse_retry_after};
+use langfuse_edge::wire::{Record, RecordKind};
 use langfuse_edge::{FlushReport, Timestamp};
+use serde_json::Value;
 
 use crate::body;
 use crate::records::{START, small_record};
@@ -16,6 +17,10 @@ pub(crate) struct Host {
     pub(crate) exporter: Exporter,
     /// What has arrived at the server.
     pub(crate) requests: Vec<Received>,
+    /// What has been given to the overflow.
+    pub(crate) handed_over: Vec<Received>,
+    /// Whether the overflow accepts.
+    pub(crate) has_overflow: bool,
     server: Box<dyn FnMut(&Received) -> Answer>,
     /// Time since the story began, which no clock setting changes.
     now: Duration,
@@ -28,14 +33,36 @@ pub(crate) struct Host {
 /// A request as the server sees it.
 pub(crate) struct Received {
     pub(crate) at: Duration,
+    pub(crate) kind: RecordKind,
     pub(crate) body: Vec<u8>,
     pub(crate) timeout: Duration,
 }
 
 impl Received {
+    pub(crate) fn of(request: Request, at: Duration) -> Self {
+        let Request { kind, body, timeout, .. } = request;
+        Self { at, kind, body, timeout }
+    }
+
+    /// The ids of its observations.
     pub(crate) fn ids(&self) -> Vec<u64> {
         body::spans(&self.body).iter().map(|span| span.id).collect()
     }
+
+    /// The events that carry its scores.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let body: Value = serde_json::from_slice(&self.body).expect("a body of scores is JSON");
+        body["batch"].as_array().expect("a body of scores has a batch").clone()
+    }
+
+    /// The names of its scores.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.events().iter().map(|event| text(&event["body"]["name"])).collect()
+    }
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("it is a text").to_owned()
 }
 
 /// What the server does with a request.
@@ -46,8 +73,24 @@ pub(crate) struct Answer {
 
 /// This status, after 5 ms.
 pub(crate) fn status(status: u16) -> Answer {
-    let outcome = Outcome::Response { status, retry_after: None, message: String::new() };
+    let outcome =
+        Outcome::Response { status, retry_after: None, message: String::new(), verdicts: Vec::new() };
     Answer { after: millis(5), outcome }
+}
+
+/// 207, with a status for each score by its name; one with the status 0 is passed over.
+pub(crate) fn verdicts(received: &Received, judge: impl Fn(&str) -> u16) -> Answer {
+    let judged = received.events().into_iter().map(|event| Verdict {
+        id: text(&event["id"]),
+        status: judge(&text(&event["body"]["name"])),
+        message: "as the server pleases".to_owned(),
+    });
+    let judged: Vec<_> = judged.filter(|verdict| verdict.status > 0).collect();
+    let mut answer = status(207);
+    if let Outcome::Response { verdicts, .. } = &mut answer.outcome {
+        *verdicts = judged;
+    }
+    answer
 }
 
 /// No answer, ever.
@@ -58,6 +101,11 @@ pub(crate) fn hang() -> Answer {
 /// The connection is lost after the body was sent.
 pub(crate) fn reset() -> Answer {
     Answer { after: millis(5), outcome: Outcome::Failed { ambiguous: true } }
+}
+
+/// The connection cannot be made.
+pub(crate) fn refused() -> Answer {
+    Answer { after: millis(5), outcome: Outcome::Failed { ambiguous: false } }
 }
 
 impl Answer {
@@ -99,6 +147,8 @@ impl Host {
         Self {
             exporter: Exporter::new(settings),
             requests: Vec::new(),
+            handed_over: Vec::new(),
+            has_overflow: false,
             server: Box::new(server),
             now: Duration::ZERO,
             clock: START,
@@ -130,10 +180,14 @@ impl Host {
     }
 
     /// Begins a flush, whose first request is on its way when this returns.
-    pub(crate) fn begin_flush(&mut self, budget: Duration) -> FlushId {
+    pub(crate) fn begin_flush(&mut self, settings: impl Into<FlushSettings>) -> FlushId {
         let stats = self.exporter.stats();
-        let flush = self.exporter.begin_flush(budget, self.clock());
-        let covered = stats.queued + stats.leased;
+        self.begin_flush_of(stats.queued + stats.leased, settings)
+    }
+
+    /// As `begin_flush`, of a flush that covers so many records.
+    pub(crate) fn begin_flush_of(&mut self, covered: u64, settings: impl Into<FlushSettings>) -> FlushId {
+        let flush = self.exporter.begin_flush(settings, self.clock());
         self.go_on(Driver { flush, covered, at: self.now, answer: None });
         flush
     }
@@ -196,14 +250,20 @@ impl Host {
         self.check_totals();
         match action {
             Action::Send(request) => {
-                let received = Received { at: self.now, body: request.body, timeout: request.timeout };
+                let Request { lease, timeout, .. } = request;
+                let received = Received::of(request, self.now);
                 let Answer { after, outcome } = (self.server)(&received);
                 self.requests.push(received);
-                let in_time = after <= request.timeout;
+                let in_time = after <= timeout;
                 let outcome = if in_time { outcome } else { Outcome::Failed { ambiguous: true } };
-                driver.at = self.now + after.min(request.timeout);
-                driver.answer = Some((request.lease, outcome));
+                driver.at = self.now + after.min(timeout);
+                driver.answer = Some((lease, outcome));
                 self.drivers.push(driver);
+            }
+            Action::HandOver(request) => {
+                self.exporter.handle_hand_over(request.lease, self.has_overflow);
+                self.handed_over.push(Received::of(request, self.now));
+                self.go_on(driver);
             }
             Action::WaitUntil(time) => {
                 let wait = time.since(self.clock());
@@ -212,7 +272,8 @@ impl Host {
                 self.drivers.push(driver);
             }
             Action::Done(report) => {
-                let settled = report.delivered + report.rejected.len() as u64 + report.dropped;
+                let settled =
+                    report.delivered + report.rejected.len() as u64 + report.dropped + report.handed_over;
                 let before = (settled + report.retained).checked_sub(driver.covered);
                 let before = before.unwrap_or_else(|| panic!("adds up: {report:?}"));
                 assert!(
@@ -230,7 +291,7 @@ impl Host {
 
     fn check_totals(&self) {
         let stats = self.exporter.stats();
-        let settled = stats.delivered + stats.rejected + stats.dropped;
+        let settled = stats.delivered + stats.rejected + stats.dropped + stats.handed_over;
         assert_eq!(stats.recorded, settled + stats.queued + stats.leased, "adds up: {stats:?}");
     }
 }

@@ -222,5 +222,5 @@ fn reclaim(exporter: &mut Exporter, now: Timestamp) {
 }
 
 fn response(status: u16) -> Outcome {
-    Outcome::Response { status, retry_after: None, message: String::new() }
+    Outcome::Response { status, retry_after: None, message: String::new(), verdicts: Vec::new() }
 }

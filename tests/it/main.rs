@@ -11,9 +11,12 @@ mod endings;
 mod flush;
 mod ids;
 mod leases;
+mod overflow;
 mod refusals;
 mod retry;
 mod sampling;
+mod scope;
+mod scores;
 mod secrecy;
 #[cfg(not(target_arch = "wasm32"))]
 mod simulation;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use langfuse_edge::observation::{Attributes, Field, ObservationData, ObservationKind};
-use langfuse_edge::wire::{Record, encode};
+use langfuse_edge::wire::{Record, ScoreData, encode, encode_score};
 use langfuse_edge::{ObservationId, SpanContext, Timestamp, TraceId};
 
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_123);
@@ -12,10 +12,7 @@ pub(crate) const END: Timestamp = Timestamp::from_millis(1_700_000_001_456);
 /// The observation whose id is `number`, with nothing optional in it.
 pub(crate) fn observation(number: u64) -> ObservationData {
     ObservationData {
-        context: SpanContext {
-            trace_id: TraceId::from_bytes([0xab; 16]).expect("an id of all 0xab is one"),
-            observation_id: observation_id(number),
-        },
+        context: SpanContext { trace_id: trace_id(0xab), observation_id: observation_id(number) },
         parent: None,
         is_local_root: false,
         kind: ObservationKind::Span,
@@ -51,4 +48,32 @@ pub(crate) fn record_with_metadata(number: u64, bytes: usize) -> Record {
     let mut observation = observation(number);
     observation.attributes.metadata.set("notes", "x".repeat(bytes).into());
     encode(observation, END, None, None)
+}
+
+pub(crate) fn trace_id(byte: u8) -> TraceId {
+    TraceId::from_bytes([byte; 16]).expect("stories count from 1")
+}
+
+/// A small observation of the trace whose id has this byte everywhere.
+pub(crate) fn record_of_trace(number: u64, trace: u8) -> Record {
+    let mut observation = observation(number);
+    observation.context.trace_id = trace_id(trace);
+    encode(observation, END, None, None)
+}
+
+/// A score with this name, of the trace whose id has this byte everywhere.
+pub(crate) fn score_of_trace(name: &str, trace: u8) -> Record {
+    let trace_id = trace_id(trace);
+    let body = format!(r#"{{"name":"{name}","value":1,"traceId":"{trace_id}"}}"#);
+    encode_score(&ScoreData {
+        id: None,
+        trace_id: Some(trace_id),
+        body: &body,
+        environment: None,
+        recorded: "2026-01-02T03:04:05.678Z",
+    })
+}
+
+pub(crate) fn score(name: &str) -> Record {
+    score_of_trace(name, 0xab)
 }

@@ -1,12 +1,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use langfuse_edge::exporter::Settings;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::body::spans;
-use crate::host::{Answer, Host, Received, millis, status};
+use crate::host::{Answer, Host, Received, millis, secs, status};
 use crate::records::{hex, record_with_input, record_with_metadata, small_record};
 
 const PROXY_LIMIT: usize = 204_800;
@@ -42,6 +43,32 @@ fn a_413_never_makes_batches_larger_than_they_were_set() {
     host.record(41..=80);
     assert!(host.flush().ok);
     assert!(host.requests.iter().all(|request| request.body.len() <= 2000));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_remembered_limit_doubles_every_ten_minutes_until_it_is_forgotten() {
+    let mut host = Host::new(|request| {
+        // A proxy that is set right after the first minute.
+        if request.at < secs(60) && request.body.len() > PROXY_LIMIT { status(413) } else { status(200) }
+    });
+    let mut largest = |after: Duration| {
+        host.run_until(after);
+        for number in 0..200 {
+            host.push(record_with_input(after.as_secs() * 1000 + number + 1, 20_000));
+        }
+        let known = host.requests.len();
+        assert!(host.flush().ok);
+        let bodies = host.requests[known..].iter().map(|request| request.body.len());
+        bodies.max().expect("something is sent")
+    };
+    assert!(largest(secs(0)) > PROXY_LIMIT, "the limit has to be learned");
+    let learned = largest(secs(590));
+    assert!(learned <= PROXY_LIMIT);
+    let doubled = largest(secs(660));
+    assert!(learned < doubled && doubled <= 2 * PROXY_LIMIT, "{learned}, then {doubled}");
+    let later: Vec<_> = [1300, 2000, 2700, 3400, 4100].map(|time| largest(secs(time))).into();
+    assert!(later.is_sorted(), "{later:?}");
+    assert!(later.last().is_some_and(|last| *last > 3_000_000), "as large as the settings allow: {later:?}");
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -272,6 +272,7 @@ fn response(status: u16, retry_after: Option<&str>) -> Outcome {
         status,
         retry_after: retry_after.and_then(|value| parse_retry_after(value, |_| None)),
         message: String::new(),
+        verdicts: Vec::new(),
     }
 }
 

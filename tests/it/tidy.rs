@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 /// The files that know neither a host nor anything that drives them.
-const CORE: [&str; 14] = [
+const CORE: [&str; 18] = [
     "config.rs",
     "error.rs",
     "exporter.rs",
+    "flush.rs",
     "id.rs",
+    "lane.rs",
+    "lease.rs",
     "observation.rs",
     "queue.rs",
     "report.rs",
@@ -21,18 +24,21 @@ const CORE: [&str; 14] = [
     "wire/mod.rs",
     "wire/otlp.rs",
     "wire/protobuf.rs",
+    "wire/score.rs",
 ];
 
 /// What stands between the core and the drivers.
-const ABOVE_THE_CORE: [&str; 5] = ["client.rs", "context.rs", "lib.rs", "observability.rs", "workflow.rs"];
+const ABOVE_THE_CORE: [&str; 6] =
+    ["client.rs", "context.rs", "lib.rs", "observability.rs", "score.rs", "workflow.rs"];
 
 /// What the core never names.
-const FORBIDDEN_IN_CORE: [&str; 19] = [
+const FORBIDDEN_IN_CORE: [&str; 20] = [
     "crate::client",
     "crate::context",
     "crate::native",
     "crate::observability",
     "crate::platform",
+    "crate::score",
     "crate::wasm",
     "crate::workflow",
     "getrandom",

@@ -190,7 +190,15 @@ impl World {
     pub(super) fn answer_unknown(&mut self, number: f64, status: u16) {
         let lease = LeaseId::from_f64(number);
         if !self.requests.iter().any(|sent| sent.lease == lease) {
-            self.hear(lease, &Outcome::Response { status, retry_after: None, message: String::new() });
+            self.hear(
+                lease,
+                &Outcome::Response {
+                    status,
+                    retry_after: None,
+                    message: String::new(),
+                    verdicts: Vec::new(),
+                },
+            );
         }
     }
 
@@ -306,6 +314,7 @@ impl World {
                 assert!(request.timeout <= left && left >= SHORTEST_ATTEMPT, "{request:?} in {left:?}");
                 self.send(driver, request);
             }
+            Action::HandOver(_) => panic!("there is no overflow to hand anything to"),
             Action::WaitUntil(time) => {
                 let wait = time.since(clock);
                 assert!(!must_send, "nothing keeps the flush from sending");
@@ -377,7 +386,7 @@ impl World {
         }
         let message = "as the server pleases".to_owned();
         let retry_after = retry_after.and_then(|value| parse_retry_after(value, |_| None));
-        Outcome::Response { status, retry_after, message }
+        Outcome::Response { status, retry_after, message, verdicts: Vec::new() }
     }
 
     fn hear(&mut self, lease: LeaseId, outcome: &Outcome) {
