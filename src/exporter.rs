@@ -206,17 +206,15 @@ impl Exporter {
         let now = self.clock.advance(now);
         self.forget_dead_flushes(now);
         let mut flush = Flush::new(settings, is_last, self.last_sequence, now);
-        flush.outstanding = match flush.scope {
-            Scope::Everything => {
-                flush.report.drop_reasons = std::mem::take(&mut self.unreported);
-                self.lanes.iter().map(|lane| lane.queue.len()).sum::<usize>() + self.leases.records()
-            }
-            Scope::Traces(_) => {
-                let waiting = self.lanes.iter().flat_map(|lane| lane.queue.iter());
-                let in_flight = self.leases.iter().flat_map(|lease| &lease.batch);
-                waiting.chain(in_flight).filter(|queued| flush.covers(queued)).count()
-            }
-        } as u64;
+        if flush.scope == Scope::Everything {
+            flush.report.drop_reasons = std::mem::take(&mut self.unreported);
+        }
+        for lane in &self.lanes {
+            flush.count_covered(lane.queue.iter());
+        }
+        for lease in self.leases.iter() {
+            flush.count_covered(lease.batch.iter());
+        }
         let id = FlushId(self.next_id());
         self.flushes.insert(id.0, flush);
         id

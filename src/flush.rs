@@ -125,6 +125,12 @@ impl Flush {
         queued.sequence <= self.watermark && self.scope.has(queued)
     }
 
+    pub(crate) fn count_covered<'a>(&mut self, records: impl Iterator<Item = &'a Queued>) {
+        for queued in records {
+            self.outstanding += u64::from(self.covers(queued));
+        }
+    }
+
     /// Counts what became of a record; `false` when the flush does not cover it.
     pub(crate) fn settle(&mut self, queued: &Queued, fate: Fate<'_>) -> bool {
         let is_covered = self.covers(queued);

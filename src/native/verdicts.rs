@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::retry::Verdict;
 
 /// The verdicts in the body of a 207 of the ingestion endpoint: `{"successes": […], "errors": […]}`, each entry with `id`
-/// and `status`, an error also with `message` or `error`. What is not of this form says nothing.
+/// and `status`, an error also with `error` or at least `message`. What is not of this form says nothing.
 #[must_use]
 pub fn parse_verdicts(body: &str) -> Vec<Verdict> {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
@@ -14,10 +14,9 @@ pub fn parse_verdicts(body: &str) -> Vec<Verdict> {
 }
 
 fn verdict(entry: &Value) -> Option<Verdict> {
-    let words = ["message", "error"].into_iter().filter_map(|name| entry[name].as_str());
     Some(Verdict {
         id: entry["id"].as_str()?.to_owned(),
         status: u16::try_from(entry["status"].as_u64()?).ok()?,
-        message: words.collect::<Vec<_>>().join(": "),
+        message: entry["error"].as_str().or_else(|| entry["message"].as_str()).unwrap_or_default().to_owned(),
     })
 }

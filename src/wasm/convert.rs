@@ -268,8 +268,12 @@ pub(super) fn flush_settings(js: Option<&JsFlushOptions>) -> FlushSettings {
     let mut settings = FlushSettings::from(flush_budget(js));
     if let Some(scope) = js.and_then(|js| named(js, "scope")) {
         let ids = if scope.is_string() { Array::of1(&scope) } else { Array::from(&scope) };
-        let ids = ids.into_iter().filter_map(|id| TraceId::parse(&id.as_string()?).ok());
-        settings.scope = Scope::Traces(ids.collect());
+        let mut traces = Vec::new();
+        for index in 0..ids.length() {
+            let id = ids.get(index).as_string().and_then(|id| TraceId::parse(&id).ok());
+            traces.extend(id);
+        }
+        settings.scope = Scope::Traces(traces);
     }
     settings
 }

@@ -230,19 +230,26 @@ pub(crate) fn beginning(text: &JsValue) -> String {
 }
 
 /// The verdicts in the body of a 207 of the ingestion endpoint: `{"successes": […], "errors": […]}`, each entry with `id`
-/// and `status`, an error also with `message` or `error`. What is not of this form says nothing.
+/// and `status`, an error also with `error` or at least `message`. What is not of this form says nothing.
 pub(crate) fn verdicts(body: &JsValue) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
     let body = parse_json(body).unwrap_or_default();
-    let lists = ["successes", "errors"].into_iter().filter_map(|name| named(&body, name));
-    let entries = lists.filter_map(|list| list.dyn_into::<Array>().ok()).flatten();
-    entries.filter_map(|entry| verdict(&entry)).collect()
+    for name in ["successes", "errors"] {
+        if let Some(list) = named(&body, name) {
+            let list: Array = list.unchecked_into();
+            for index in 0..list.length() {
+                verdicts.extend(verdict(&list.get(index)));
+            }
+        }
+    }
+    verdicts
 }
 
 fn verdict(entry: &JsValue) -> Option<Verdict> {
     let text = |name| named(entry, name).and_then(|value| value.as_string());
     let status = named(entry, "status")?.as_f64()? as u16;
-    let words = ["message", "error"].into_iter().filter_map(text).collect::<Vec<_>>();
-    Some(Verdict { id: text("id")?, status, message: words.join(": ") })
+    let message = text("error").or_else(|| text("message")).unwrap_or_default();
+    Some(Verdict { id: text("id")?, status, message })
 }
 
 /// The form Langfuse reads for times in JSON. By the host: code of our own for it would be a hundredth of the module.

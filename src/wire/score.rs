@@ -25,30 +25,37 @@ pub struct ScoreData<'a> {
 #[must_use]
 pub fn encode_score(score: &ScoreData<'_>) -> Record {
     let ScoreData { id, trace_id, body, environment, recorded } = *score;
-    let event = digest(&[recorded, body], 0);
-    let own_id = match id {
-        Some(_) => String::new(),
-        None => encode_hex(&[digest(&[body], 1), digest(&[body], 2)].map(u64::to_be_bytes).concat()),
+    let event = digest(digest(0, recorded), body);
+    let own_id = [1, 2].map(|seed| digest(seed, body).to_be_bytes());
+    let own_id = encode_hex(own_id.as_flattened());
+    let event_id = encode_hex(&event.to_be_bytes());
+    let (id_key, new_id, id_end) = match id {
+        Some(_) => ("", "", ""),
+        None => ("\"id\":\"", own_id.as_str(), "\","),
     };
-    let mut text = String::with_capacity(body.len() + 256);
-    let mut push = |parts: &[&str]| parts.iter().for_each(|part| text.push_str(part));
-    push(&[
+    let (environment_key, environment, environment_end) = match environment {
+        Some(environment) if environment.bytes().all(is_plain) => ("\"environment\":\"", environment, "\","),
+        _ => ("", "", ""),
+    };
+    let text = [
         "{\"id\":\"",
-        &encode_hex(&event.to_be_bytes()),
+        event_id.as_str(),
         "\",\"type\":\"score-create\",\"timestamp\":\"",
         recorded,
-    ]);
-    push(&["\",\"body\":{"]);
-    if id.is_none() {
-        push(&["\"id\":\"", &own_id, "\","]);
-    }
-    if let Some(environment) = environment.filter(|environment| environment.bytes().all(is_plain)) {
-        push(&["\"environment\":\"", environment, "\","]);
-    }
-    push(&[body.strip_prefix('{').unwrap_or(body), "}"]);
-    let id = id.map_or(own_id, str::to_owned);
+        "\",\"body\":{",
+        id_key,
+        new_id,
+        id_end,
+        environment_key,
+        environment,
+        environment_end,
+        body.get(1..).unwrap_or_default(),
+        "}",
+    ]
+    .concat();
     let len = text.len();
-    Record::new(RecordId::Score { id: id.into(), event }, trace_id, text.into_bytes(), len)
+    let id = RecordId::Score { id: id.unwrap_or(&own_id).into(), event };
+    Record::new(id, trace_id, text.into_bytes(), len)
 }
 
 /// The server would take an environment with any other character for `default`, as it does without one.
@@ -56,11 +63,10 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>) over `seed` and the texts, its bits then mixed as MurmurHash3's
-/// finalizer does.
-fn digest(texts: &[&str], seed: u8) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
-    for byte in [seed].into_iter().chain(texts.iter().flat_map(|text| text.bytes())) {
+/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>), its bits then mixed as MurmurHash3's finalizer does.
+fn digest(seed: u64, text: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ seed;
+    for byte in text.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {

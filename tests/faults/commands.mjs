@@ -1,15 +1,21 @@
 // What the clients of the fault matrix do when they are told to; `native.rs` does the same.
 
 /**
- * Does one command: `record` ends so many observations, then, in the same turn, `flush` flushes. One of the
- * observations may be odd: in name, or in the size of its input or metadata.
+ * Does one command: `record` ends so many observations and creates scores with these ids, then, in the same turn, `flush`
+ * flushes. One of the observations may be odd: in name, or in the size of its input or metadata.
  */
 export async function answer(langfuse, { record, flush }) {
   const ids = record ? recordAll(langfuse, record) : [];
   return { ids, report: flush && (await langfuse.flush(flush)) };
 }
 
-export function recordAll(langfuse, { count, bytes = 10, odd }) {
+export function recordAll(langfuse, { count, bytes = 10, odd, scores = [] }) {
+  const ids = recordObservations(langfuse, { count, bytes, odd });
+  for (const id of scores) langfuse.score.create({ id, name: id, value: 1, sessionId: "faults" });
+  return ids;
+}
+
+function recordObservations(langfuse, { count, bytes, odd }) {
   return Array.from({ length: count }, (_, index) => {
     const one = { name: "event", bytes, ...(odd?.at === index && odd) };
     const metadata = one.metadataBytes && { large: payload(one.metadataBytes, index) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use langfuse_edge::config::Setting;
-use langfuse_edge::{Langfuse, ObservationKind, Options, Usage};
+use langfuse_edge::{Langfuse, ObservationKind, Options, ScoreTarget, Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,6 +37,8 @@ struct Recording {
     count: usize,
     bytes: Option<usize>,
     odd: Option<Odd>,
+    #[serde(default)]
+    scores: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +101,11 @@ fn record(langfuse: &Langfuse, recording: &Recording) -> Vec<String> {
         observation.end();
         observation.id().to_hex()
     });
-    ids.collect()
+    let ids = ids.collect();
+    for id in &recording.scores {
+        langfuse.score(ScoreTarget::Session("faults".to_owned()), id, 1).id(id).create();
+    }
+    ids
 }
 
 /// Text that does not compress.

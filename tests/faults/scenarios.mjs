@@ -214,7 +214,28 @@ export const SCENARIOS = [
     flushes: [{ retained: 40, ms: [0, 5500] }, { retained: 40, ms: [0, 5500] }],
     requests: 1,
   },
-  { id: "F15", name: "partial acceptance", absent: "the clients do not send scores yet, and a 207 answers nothing else" },
+  {
+    id: "F15",
+    name: "partial acceptance",
+    fault: {
+      route: "ingestion",
+      eventErrors: [
+        { name: "refused", status: 400, message: "not like that" },
+        { name: "later", status: 500, message: "not now" },
+      ],
+      first: 1,
+    },
+    events: 10,
+    steps: ({ flush }) => flush({ record: { count: 10, scores: ["one", "refused", "two", "later", "three"] } }),
+    flushes: [{ delivered: 14, rejected: 1, arrived: 10, ms: SOON }],
+    requests: 3,
+    check({ requests: [observations, first, second], reports: [{ rejected }] }) {
+      assert.equal(observations.observationIds.length, 10);
+      assert.deepEqual(first.scoreIds, ["one", "refused", "two", "later", "three"]);
+      assert.deepEqual(second.scoreIds, ["later"], "only what failed for now is sent again");
+      assert.deepEqual(rejected, [{ id: "refused", status: 400, message: "not like that" }]);
+    },
+  },
   {
     id: "F16",
     name: "400 for one of them",

@@ -3,4 +3,5 @@
 mod examples;
 mod flush;
 mod receiver;
+mod scores;
 mod workflow;

@@ -50,6 +50,10 @@ impl Receiver {
         state[name].as_u64().unwrap_or_else(|| panic!("the state has a number {name}: {state}"))
     }
 
+    pub(crate) async fn scores(&self) -> Vec<Value> {
+        serde_json::from_str(&self.get("scores").await).expect("the scores are JSON")
+    }
+
     /// What arrived, without times and ids.
     pub(crate) async fn trees(&self) -> String {
         self.get("trees?format=text&normalized=true").await
