@@ -89,32 +89,7 @@ impl Langfuse {
     /// As [`flush`](Self::flush), within `budget`.
     #[must_use = "a flush does nothing until it is awaited"]
     pub fn flush_within(&self, budget: Duration) -> impl Future<Output = FlushReport> + use<> {
-        self.flush_as(FlushSettings::from(budget))
-    }
-
-    /// Begins a flush that nobody waits for.
-    pub fn flush_in_background(&self) {
-        if let Some(enabled) = &self.enabled {
-            let budget = platform::DEFAULT_FLUSH_BUDGET;
-            let settings = FlushSettings::from(budget);
-            enabled.driver.flush_in_background(|exporter, now| exporter.begin_flush(settings, now));
-        }
-    }
-
-    /// Flushes for the last time, for at most 30 s (25 s on wasm). From now on nothing is recorded, and what could not
-    /// be delivered is dropped and reported as such.
-    #[must_use = "a shutdown does nothing until it is awaited"]
-    pub fn shutdown(&self) -> impl Future<Output = FlushReport> + use<> {
-        let enabled = self.enabled.clone();
-        async move {
-            let budget = platform::DEFAULT_FLUSH_BUDGET;
-            match enabled {
-                Some(enabled) => {
-                    enabled.driver.flush(|exporter, now| exporter.begin_shutdown(budget, now)).await
-                }
-                None => FlushReport::nothing_to_do(),
-            }
-        }
+        self.flush_as(budget.into())
     }
 
     /// As [`flush_within`](Self::flush_within), but waits only for what belongs to these traces. Other records travel along
@@ -130,15 +105,27 @@ impl Langfuse {
         self.flush_as(settings)
     }
 
+    /// Flushes for the last time, for at most 30 s (25 s on wasm). From now on nothing is recorded, and what could not
+    /// be delivered is dropped and reported as such.
+    #[must_use = "a shutdown does nothing until it is awaited"]
+    pub fn shutdown(&self) -> impl Future<Output = FlushReport> + use<> {
+        self.flush_as(FlushSettings::last(platform::DEFAULT_FLUSH_BUDGET))
+    }
+
     fn flush_as(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
         let enabled = self.enabled.clone();
         async move {
             match enabled {
-                Some(enabled) => {
-                    enabled.driver.flush(|exporter, now| exporter.begin_flush(settings, now)).await
-                }
+                Some(enabled) => enabled.driver.flush(settings).await,
                 None => FlushReport::nothing_to_do(),
             }
+        }
+    }
+
+    /// Begins a flush that nobody waits for.
+    pub fn flush_in_background(&self) {
+        if let Some(enabled) = &self.enabled {
+            enabled.driver.flush_in_background(platform::DEFAULT_FLUSH_BUDGET.into());
         }
     }
 

@@ -193,19 +193,14 @@ impl Exporter {
 
     /// Begins a flush of what was recorded so far, waiting or in flight.
     pub fn begin_flush(&mut self, settings: impl Into<FlushSettings>, now: Timestamp) -> FlushId {
-        self.begin(settings.into(), false, now)
+        self.begin(settings.into(), now)
     }
 
-    /// Begins the last flush. From now on nothing gets in, and what it cannot deliver is dropped.
-    pub fn begin_shutdown(&mut self, budget: Duration, now: Timestamp) -> FlushId {
-        self.is_closed = true;
-        self.begin(budget.into(), true, now)
-    }
-
-    fn begin(&mut self, settings: FlushSettings, is_last: bool, now: Timestamp) -> FlushId {
+    fn begin(&mut self, settings: FlushSettings, now: Timestamp) -> FlushId {
+        self.is_closed |= settings.is_last;
         let now = self.clock.advance(now);
         self.forget_dead_flushes(now);
-        let mut flush = Flush::new(settings, is_last, self.last_sequence, now);
+        let mut flush = Flush::new(settings, self.last_sequence, now);
         if flush.scope == Scope::Everything {
             flush.report.drop_reasons = std::mem::take(&mut self.unreported);
         }

@@ -38,12 +38,22 @@ pub struct FlushSettings {
     pub scope: Scope,
     /// A durable overflow takes what cannot be delivered, in messages of at most this many bytes.
     pub overflow_bytes: Option<usize>,
+    /// From now on nothing gets in, and what cannot be delivered is dropped.
+    pub is_last: bool,
+}
+
+impl FlushSettings {
+    /// The last flush of a client that is shut down.
+    #[must_use]
+    pub fn last(budget: Duration) -> Self {
+        Self { is_last: true, ..budget.into() }
+    }
 }
 
 /// A flush of everything that may take this long.
 impl From<Duration> for FlushSettings {
     fn from(budget: Duration) -> Self {
-        Self { budget, scope: Scope::Everything, overflow_bytes: None }
+        Self { budget, scope: Scope::Everything, overflow_bytes: None, is_last: false }
     }
 }
 
@@ -100,8 +110,8 @@ pub(crate) enum Fate<'a> {
 }
 
 impl Flush {
-    pub(crate) fn new(settings: FlushSettings, is_last: bool, watermark: u64, now: Timestamp) -> Self {
-        let FlushSettings { budget, scope, overflow_bytes } = settings;
+    pub(crate) fn new(settings: FlushSettings, watermark: u64, now: Timestamp) -> Self {
+        let FlushSettings { budget, scope, overflow_bytes, is_last } = settings;
         let (ending, reserve) = match overflow_bytes {
             Some(bytes) => (Ending::HandOver(bytes), OVERFLOW_TIME.min(budget / 4)),
             None if is_last => (Ending::Drop, Duration::ZERO),

@@ -16,7 +16,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Settings};
 use crate::report::{FlushReport, Stats};
-use crate::time::Timestamp;
 use crate::wire::Record;
 
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
@@ -81,33 +80,30 @@ impl Driver {
     }
 
     /// Drives the flush that `begin` begins.
-    pub(crate) async fn flush(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) -> FlushReport {
+    pub(crate) async fn flush(&self, settings: FlushSettings) -> FlushReport {
         let (reply, answer) = oneshot::channel();
         // The receiver may be gone: a cancelled flush goes on without anybody to tell.
-        self.drive(begin, Box::new(move |report| drop(reply.send(report))));
+        self.drive(settings, Box::new(move |report| drop(reply.send(report))));
         answer.await.unwrap_or_default()
     }
 
-    pub(crate) fn flush_blocking(
-        &self,
-        begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId,
-    ) -> FlushReport {
+    pub(crate) fn flush_blocking(&self, settings: FlushSettings) -> FlushReport {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
-        self.drive(begin, Box::new(move |report| drop(reply.send(report))));
+        self.drive(settings, Box::new(move |report| drop(reply.send(report))));
         answer.recv().unwrap_or_default()
     }
 
-    pub(crate) fn flush_in_background(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) {
-        self.drive(begin, Box::new(drop));
+    pub(crate) fn flush_in_background(&self, settings: FlushSettings) {
+        self.drive(settings, Box::new(drop));
     }
 
     pub(crate) fn stats(&self) -> Stats {
         lock(&self.exporter).stats()
     }
 
-    fn drive(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId, reply: Reply) {
+    fn drive(&self, settings: FlushSettings, reply: Reply) {
         let now = host::now();
-        let flush = begin(&mut lock(&self.exporter), now);
+        let flush = lock(&self.exporter).begin_flush(settings, now);
         self.send(Command::Drive(flush, reply));
     }
 
@@ -153,7 +149,7 @@ impl Worker {
 
     async fn send_everything(&self) {
         let now = host::now();
-        let flush = lock(&self.exporter).begin_flush(FlushSettings::from(DEFAULT_FLUSH_BUDGET), now);
+        let flush = lock(&self.exporter).begin_flush(DEFAULT_FLUSH_BUDGET, now);
         self.drive(flush).await;
     }
 

@@ -10,7 +10,6 @@ pub(crate) use driver::Driver;
 pub use verdicts::parse_verdicts;
 
 use crate::client::Langfuse;
-use crate::exporter::FlushSettings;
 use crate::report::FlushReport;
 
 /// How long a flush may take unless told otherwise.
@@ -22,9 +21,7 @@ impl Langfuse {
     /// It works inside an async runtime too, where it blocks the thread all the same.
     pub fn flush_blocking(&self) -> FlushReport {
         match self.driver() {
-            Some(driver) => driver.flush_blocking(|exporter, now| {
-                exporter.begin_flush(FlushSettings::from(DEFAULT_FLUSH_BUDGET), now)
-            }),
+            Some(driver) => driver.flush_blocking(DEFAULT_FLUSH_BUDGET.into()),
             None => FlushReport::nothing_to_do(),
         }
     }

@@ -88,7 +88,7 @@ impl Langfuse {
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
     pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.flush_promise_as(&convert::flush_settings(options.as_ref())).unchecked_into()
+        self.inner.promise(convert::flush_settings(options.as_ref())).unchecked_into()
     }
 
     /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and

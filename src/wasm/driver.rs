@@ -19,7 +19,7 @@ use web_sys::{AbortController, Response};
 use super::host::{self, Promise, Sent, Target};
 use crate::config::Config;
 use crate::error::Error;
-use crate::exporter::{Action, Exporter, FlushId, LeaseId, Request, Settings};
+use crate::exporter::{Action, Exporter, FlushId, FlushSettings, LeaseId, Request, Settings};
 use crate::report::{FlushReport, Stats};
 use crate::retry::Outcome;
 use crate::table::Table;
@@ -132,25 +132,25 @@ impl Driver {
     }
 
     /// Begins a flush. The promise is fulfilled with the report as a JavaScript object; it is never rejected.
-    pub(crate) fn start_flush(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) -> Promise {
+    pub(crate) fn start_flush(&self, settings: FlushSettings) -> Promise {
         let now = host::now();
         let flush = self.with(|this| {
             this.forget_dead_timers(now);
-            begin(&mut this.exporter.borrow_mut(), now)
+            this.exporter.borrow_mut().begin_flush(settings, now)
         });
         Promise::resolve(&self.with(|this| this.poll(self.client, flush)))
     }
 
-    pub(crate) async fn flush(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) -> FlushReport {
-        let promise: js_sys::Promise = self.start_flush(begin).unchecked_into();
+    pub(crate) async fn flush(&self, settings: FlushSettings) -> FlushReport {
+        let promise: js_sys::Promise = self.start_flush(settings).unchecked_into();
         match wasm_bindgen_futures::JsFuture::from(promise).await {
             Ok(report) => serde_wasm_bindgen::from_value(report).unwrap_or_default(),
             Err(_) => FlushReport::default(),
         }
     }
 
-    pub(crate) fn flush_in_background(&self, begin: impl FnOnce(&mut Exporter, Timestamp) -> FlushId) {
-        drop(self.start_flush(begin));
+    pub(crate) fn flush_in_background(&self, settings: FlushSettings) {
+        drop(self.start_flush(settings));
     }
 
     fn with<T>(&self, act: impl FnOnce(&Client) -> T) -> T {

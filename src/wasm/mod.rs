@@ -12,9 +12,8 @@ use std::time::Duration;
 use wasm_bindgen::JsCast;
 
 use crate::client::Langfuse;
-use crate::exporter::{Exporter, FlushId, FlushSettings};
+use crate::exporter::FlushSettings;
 use crate::report::FlushReport;
-use crate::time::Timestamp;
 pub(crate) use driver::Driver;
 
 /// How long a flush may take unless told otherwise: Workers have 30 s after the response for everything.
@@ -24,21 +23,17 @@ impl Langfuse {
     /// As [`flush_within`](Self::flush_within), begun at once and driven by callbacks: a promise of the report as a
     /// JavaScript object, which is what a Worker's `waitUntil` takes.
     pub fn flush_promise(&self, budget: Duration) -> js_sys::Promise {
-        self.flush_promise_as(&FlushSettings::from(budget))
-    }
-
-    pub(crate) fn flush_promise_as(&self, settings: &FlushSettings) -> js_sys::Promise {
-        self.promise(&|exporter, now| exporter.begin_flush(settings.clone(), now))
+        self.promise(budget.into())
     }
 
     /// As [`shutdown`](Self::shutdown), begun at once and driven by callbacks.
     pub fn shutdown_promise(&self, budget: Duration) -> js_sys::Promise {
-        self.promise(&|exporter, now| exporter.begin_shutdown(budget, now))
+        self.promise(FlushSettings::last(budget))
     }
 
-    fn promise(&self, begin: &dyn Fn(&mut Exporter, Timestamp) -> FlushId) -> js_sys::Promise {
+    pub(crate) fn promise(&self, settings: FlushSettings) -> js_sys::Promise {
         let promise = match self.driver() {
-            Some(driver) => driver.start_flush(begin),
+            Some(driver) => driver.start_flush(settings),
             None => host::Promise::resolve(&host::report_object(&FlushReport::nothing_to_do())),
         };
         promise.unchecked_into()

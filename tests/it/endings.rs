@@ -1,4 +1,4 @@
-use langfuse_edge::exporter::{Action, Exporter, Pushed, Settings};
+use langfuse_edge::exporter::{Action, Exporter, FlushSettings, Pushed, Settings};
 use langfuse_edge::{DropReason, Timestamp};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -48,7 +48,7 @@ fn a_record_in_flight_does_not_expire() {
 fn a_shutdown_delivers_what_it_can_and_then_nothing_gets_in() {
     let mut exporter = Exporter::new(Settings::default());
     exporter.push(small_record(1), START);
-    let shutdown = exporter.begin_shutdown(DEFAULT_BUDGET, START);
+    let shutdown = exporter.begin_flush(FlushSettings::last(DEFAULT_BUDGET), START);
     let Action::Send(request) = exporter.poll(shutdown, START) else { panic!("there is a record to send") };
     assert_eq!(exporter.push(small_record(2), START), Pushed::Dropped(DropReason::Shutdown));
     exporter.handle_response(request.lease, &status(200).outcome, START);
@@ -66,7 +66,7 @@ fn what_a_shutdown_cannot_deliver_is_dropped_also_when_another_flush_has_it_on_i
     let Action::Send(on_its_way) = exporter.poll(other, START) else { panic!("there is a record to send") };
     exporter.push(small_record(2), START);
 
-    let shutdown = exporter.begin_shutdown(secs(1), START);
+    let shutdown = exporter.begin_flush(FlushSettings::last(secs(1)), START);
     let Action::Done(report) = exporter.poll(shutdown, START + secs(1)) else { panic!("its time is over") };
     exporter.handle_response(on_its_way.lease, &status(200).outcome, START + secs(1));
 
