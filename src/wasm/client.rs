@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
-use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsScoreBody, JsStartOptions};
+use super::convert::{
+    self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsScoreBody, JsStartOptions, Score,
+};
 use super::host;
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
@@ -80,7 +82,7 @@ impl Langfuse {
     /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.
     #[wasm_bindgen(js_name = createScore)]
     pub fn create_score(&self, body: &JsScoreBody) {
-        if let Some((id, trace_id, json, has_environment)) = convert::score(body) {
+        if let Some(Score { id, trace_id, json, has_environment }) = convert::score(body) {
             self.inner.record_score(id.as_deref(), trace_id, &json, has_environment);
         }
     }

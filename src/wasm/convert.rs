@@ -253,14 +253,27 @@ pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
     options
 }
 
-/// The id, the trace and the JSON text of a score's body, and whether it has an environment. `None` when it cannot be made into
-/// JSON text.
-pub(super) fn score(body: &JsScoreBody) -> Option<(Option<String>, Option<TraceId>, String, bool)> {
+/// A score's body as JSON text, with what the client needs to know of it.
+pub(super) struct Score {
+    pub(super) id: Option<String>,
+    pub(super) trace_id: Option<TraceId>,
+    pub(super) json: String,
+    pub(super) has_environment: bool,
+}
+
+pub(super) fn score(body: &JsScoreBody) -> Option<Score> {
     let text = |name| named(body, name).and_then(|value| value.as_string());
-    let json = stringify(body).ok().filter(JsValue::is_string)?;
-    let json = String::from_utf8(bytes_of(&json)).ok()?;
-    let trace_id = text("traceId").and_then(|id| TraceId::parse(&id).ok());
-    Some((text("id"), trace_id, json, text("environment").is_some()))
+    let json = stringify(body).ok().filter(JsValue::is_string);
+    let Some(json) = json.and_then(|json| String::from_utf8(bytes_of(&json)).ok()) else {
+        host::warn("langfuse-edge: the score is left out: it cannot be made into JSON text");
+        return None;
+    };
+    Some(Score {
+        id: text("id"),
+        trace_id: text("traceId").and_then(|id| TraceId::parse(&id).ok()),
+        json,
+        has_environment: text("environment").is_some(),
+    })
 }
 
 /// What a flush is to do.
