@@ -7,7 +7,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{progress, timed};
+use crate::{panics, progress, timed};
 
 /// gzip -9 of the JavaScript and the wasm of a Worker that makes one trace, in bytes.
 const MINIMAL_WORKER_BUDGET: usize = 40_000;
@@ -93,8 +93,8 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     Ok(())
 }
 
-/// With the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short names between the wasm and
-/// its glue: the long ones end in hashes, which do not compress.
+/// Without the words of panics, with the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short
+/// names between the wasm and its glue: the long ones end in hashes, which do not compress.
 fn optimize(project: &Project, dist: &Path) -> Result<()> {
     let sh = &project.sh;
     let wasm_opt = project.npm_bin("wasm-opt");
@@ -104,6 +104,7 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
         "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
     );
     let wasm = dist.join("core_bg.wasm");
+    sh.write_file(&wasm, panics::silence(&sh.read_binary_file(&wasm)?)?)?;
     let names = cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports-and-modules {wasm} -o {wasm}")
         .quiet()
         .read()?;
