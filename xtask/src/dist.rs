@@ -76,9 +76,7 @@ fn compile(project: &Project, tools: &Tools) -> Result<PathBuf> {
 
 fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<()> {
     let wasm_bindgen = tools.wasm_bindgen.join("wasm-bindgen");
-    cmd!(sh, "{wasm_bindgen} {wasm} --target module --experimental-reset-state-function --out-name core --out-dir {dist}")
-        .quiet()
-        .run()?;
+    cmd!(sh, "{wasm_bindgen} {wasm} --target module --out-name core --out-dir {dist}").quiet().run()?;
     let core = dist.join("core.js");
     let glue = sh.read_file(&core)?;
     ensure!(
