@@ -1,9 +1,10 @@
 //! JavaScript values to the core's, and errors to JavaScript's. Reading a user's object can run a getter that throws:
 //! such a property counts as absent.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
-use js_sys::{Array, Date, Object, Uint8Array};
+use js_sys::{Array, Object};
 use wasm_bindgen::prelude::*;
 
 use super::DEFAULT_FLUSH_BUDGET;
@@ -30,7 +31,7 @@ extern "C" {
     pub type JsFlushOptions;
 
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
-    fn stringify(value: &JsValue) -> Result<JsValue, JsValue>;
+    fn stringify(value: &JsValue) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
     fn to_string(value: &JsValue) -> Result<String, JsValue>;
     #[wasm_bindgen(catch, js_name = Number)]
@@ -39,11 +40,11 @@ extern "C" {
     fn keys(object: &JsValue) -> Result<Array, JsValue>;
     #[wasm_bindgen(catch, js_namespace = Array, js_name = isArray)]
     fn is_array(value: &JsValue) -> Result<bool, JsValue>;
-    type TextEncoder;
+    type Date;
     #[wasm_bindgen(constructor)]
-    fn new() -> TextEncoder;
-    #[wasm_bindgen(method)]
-    fn encode(this: &TextEncoder, text: &JsValue) -> Uint8Array;
+    fn new(millis: f64) -> Date;
+    #[wasm_bindgen(method, js_name = toISOString)]
+    fn to_iso_string(this: &Date) -> String;
 }
 
 /// How a property becomes text.
@@ -77,17 +78,8 @@ const PROPERTIES: [(&str, Field, Form); 11] = [
 ];
 
 thread_local! {
-    static TOOLS: Tools = Tools {
-        encoder: TextEncoder::new(),
-        names: PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)),
-    };
-}
-
-/// JavaScript values that are made once.
-struct Tools {
-    encoder: TextEncoder,
-    /// The names of [`PROPERTIES`].
-    names: [JsValue; PROPERTIES.len()],
+    /// The names of [`PROPERTIES`], which are made once.
+    static NAMES: OnceCell<Vec<JsValue>> = const { OnceCell::new() };
 }
 
 /// What stands in the place of a value that cannot be made into JSON text.
@@ -98,8 +90,10 @@ pub(super) fn attributes(js: &JsAttributes) -> Attributes {
     if !js.is_object() {
         return attributes;
     }
-    TOOLS.with(|tools| {
-        for (name, (_, field, form)) in tools.names.iter().zip(PROPERTIES) {
+    NAMES.with(|names| {
+        let names =
+            names.get_or_init(|| PROPERTIES.iter().map(|(name, _, _)| JsValue::from_str(name)).collect());
+        for (name, (_, field, form)) in names.iter().zip(PROPERTIES) {
             if let Some(text) = host::property(js, name).and_then(|value| formed(&value, form)) {
                 attributes.fields.set(field, text);
             }
@@ -121,7 +115,7 @@ fn formed(value: &JsValue, form: Form) -> Option<Text> {
         Form::String => value.as_string().map(Text::from),
         Form::Object => is_plain(value).then(|| text(value)),
         Form::Costs => is_plain(value).then(|| text(&valid_costs(value))),
-        Form::Time => time(value).and_then(iso8601).map(Text::from),
+        Form::Time => time(value).map(iso8601).map(Text::from),
     }
 }
 
@@ -131,28 +125,16 @@ fn is_plain(value: &JsValue) -> bool {
 
 /// A string as it is, anything else as JSON.
 fn text(value: &JsValue) -> Text {
-    if value.is_string() {
-        return encoded(value);
-    }
-    match stringify(value) {
-        Ok(json) if json.is_string() => encoded(&json),
-        _ => Text::from(NOT_SERIALIZABLE),
-    }
-}
-
-/// `TextEncoder` copies in bulk, where a string argument is copied character by character.
-fn encoded(string: &JsValue) -> Text {
-    let bytes = TOOLS.with(|tools| tools.encoder.encode(string)).to_vec();
-    String::from_utf8(bytes).map_or_else(|_| Text::from(NOT_SERIALIZABLE), Text::from)
+    let text = value.as_string().or_else(|| stringify(value).ok()?);
+    text.map_or_else(|| Text::from(NOT_SERIALIZABLE), Text::from)
 }
 
 /// Langfuse does not check costs: one that is negative or not a number could fail the whole row.
 fn valid_costs(costs: &JsValue) -> JsValue {
     let valid = Object::new();
     for (name, value) in entries(costs) {
-        if value.as_f64().is_some_and(|cost| cost.is_finite() && cost >= 0.0) {
-            // Setting a property of a fresh plain object cannot fail.
-            drop(js_sys::Reflect::set(&valid, &name, &value));
+        if let Some(cost) = value.as_f64().filter(|cost| cost.is_finite() && *cost >= 0.0) {
+            host::set_number(&valid, &name, cost);
         }
     }
     valid.into()
@@ -164,16 +146,17 @@ fn set_metadata(metadata: &mut Metadata, value: &JsValue) {
         return metadata.set("value", text(value));
     }
     for (name, value) in entries(value) {
-        if let Some(name) = name.as_string() {
-            metadata.set(&name, text(&value));
-        }
+        metadata.set(&name, text(&value));
     }
 }
 
 /// The properties that can be read and are neither absent nor null.
-fn entries(object: &JsValue) -> impl Iterator<Item = (JsValue, JsValue)> {
+fn entries(object: &JsValue) -> impl Iterator<Item = (String, JsValue)> {
     let names = keys(object).unwrap_or_default();
-    names.into_iter().filter_map(|name| host::property(object, &name).map(|value| (name, value)))
+    names.into_iter().filter_map(|name| {
+        let value = host::property(object, &name)?;
+        Some((name.as_string()?, value))
+    })
 }
 
 /// Name and version of a prompt. A fallback is no version that Langfuse manages, and is not linked.
@@ -192,8 +175,8 @@ pub(super) fn time(value: &JsValue) -> Option<Timestamp> {
 }
 
 /// By the host: code of our own for it would be a hundredth of the module.
-fn iso8601(time: Timestamp) -> Option<String> {
-    Date::new(&JsValue::from_f64(time.as_millis() as f64)).to_iso_string().as_string()
+fn iso8601(time: Timestamp) -> String {
+    Date::new(time.as_millis() as f64).to_iso_string()
 }
 
 /// A name is a string; anything else is shown as one.

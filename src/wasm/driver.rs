@@ -37,7 +37,7 @@ struct Client {
     target: Target,
     /// By flush or lease, with the time they were set for. Dropping one clears it, a call into JavaScript, so that
     /// is done after the borrow.
-    timers: RefCell<Table<(Timestamp, Timeout)>>,
+    timers: RefCell<Table<(Timestamp, Option<Timeout>)>>,
     /// Its [`Driver`] is gone; the last flush removes it.
     is_orphan: Cell<bool>,
 }
@@ -235,7 +235,7 @@ impl Client {
         JsValue::UNDEFINED
     }
 
-    fn keep_timer(&self, id: f64, time: Timestamp, timer: Timeout) {
+    fn keep_timer(&self, id: f64, time: Timestamp, timer: Option<Timeout>) {
         let replaced = self.timers.borrow_mut().insert(id as u64, (time, timer));
         drop(replaced);
     }

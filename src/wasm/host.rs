@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use gloo_timers::callback::Timeout;
-use js_sys::{Array, Function, Object, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
 
@@ -21,13 +21,19 @@ extern "C" {
     #[derive(Clone)]
     pub(crate) type Promise;
     #[wasm_bindgen(constructor, js_class = "Promise")]
-    fn new(executor: &mut dyn FnMut(Function)) -> Promise;
+    fn new(executor: &mut dyn FnMut(Resolve)) -> Promise;
     #[wasm_bindgen(method)]
     pub(crate) fn then(this: &Promise, fulfilled: &Function, rejected: &Function) -> Promise;
     #[wasm_bindgen(static_method_of = Promise)]
     fn race(promises: &Array) -> Promise;
     #[wasm_bindgen(static_method_of = Promise)]
     pub(crate) fn resolve(value: &JsValue) -> Promise;
+
+    /// The function that fulfils a promise. It never throws.
+    #[wasm_bindgen(js_name = Function)]
+    type Resolve;
+    #[wasm_bindgen(method)]
+    fn call(this: &Resolve, context: &JsValue);
 
     /// A function that takes a client, a flush or lease, an extra value, and what a promise was settled with.
     #[wasm_bindgen(js_name = Function)]
@@ -40,10 +46,27 @@ extern "C" {
     fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(thread_local_v2, js_name = globalThis)]
-    static GLOBAL_THIS: JsValue;
+    /// The global object itself.
+    #[wasm_bindgen(js_namespace = globalThis, js_name = valueOf)]
+    fn global() -> JsValue;
     #[wasm_bindgen(js_name = btoa)]
     fn base64(text: &str) -> String;
+
+    /// What is neither absent nor null.
+    #[wasm_bindgen(js_name = Object)]
+    type Value;
+    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
+    fn get(object: &JsValue, name: &JsValue) -> Result<Option<Value>, JsValue>;
+    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
+    fn get_named(object: &JsValue, name: &str) -> Result<Option<Value>, JsValue>;
+
+    // Of objects made here: setting a property of a plain object cannot fail.
+    #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
+    pub(crate) fn set(object: &Object, name: &str, value: &JsValue);
+    #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
+    pub(crate) fn set_number(object: &Object, name: &str, value: f64);
+    #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
+    fn set_text(object: &Object, name: &str, value: &str);
 }
 
 /// Wall-clock time. On Workers it stands still between two I/O events.
@@ -83,15 +106,13 @@ fn fill_weakly(bytes: &mut [u8]) {
 }
 
 /// A promise that is fulfilled after `duration`, unless the timer is dropped before.
-pub(crate) fn after(duration: Duration) -> (Promise, Timeout) {
+pub(crate) fn after(duration: Duration) -> (Promise, Option<Timeout>) {
     let mut timer = None;
-    let promise = Promise::new(&mut |resolve: Function| {
+    let promise = Promise::new(&mut |resolve: Resolve| {
         // Rounded up, so that what is due then is due.
         let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
-        let fulfil = move || drop(resolve.call0(&JsValue::UNDEFINED));
-        timer = Some(Timeout::new(millis, fulfil));
+        timer = Some(Timeout::new(millis, move || resolve.call(&JsValue::UNDEFINED)));
     });
-    let timer = timer.unwrap_or_else(|| Timeout::new(0, || ()));
     (promise, timer)
 }
 
@@ -102,53 +123,50 @@ pub(crate) fn first_of(one: &Promise, other: &Promise) -> Promise {
 
 /// The value of an environment variable, where the host has `process.env`.
 pub(crate) fn env(name: &str) -> Option<String> {
-    named(&named(&GLOBAL_THIS.with(|global| named(global, "process"))?, "env")?, name)?.as_string()
+    named(&named(&named(&global(), "process")?, "env")?, name)?.as_string()
 }
 
 /// As [`property`], by a name that is no JavaScript string yet.
 pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
-    property(object, &JsValue::from_str(name))
+    Some(get_named(object, name).ok()??.into())
 }
 
 /// A property that is neither absent nor null. One whose getter throws counts as absent.
 pub(crate) fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
-    let value = Reflect::get(object, name).ok()?;
-    (!value.is_undefined() && !value.is_null()).then_some(value)
+    Some(get(object, name).ok()??.into())
 }
 
 /// A flush report as a JavaScript object; `types.ts` has its type. By hand, because a serializer for this one object
 /// would be a tenth of the module.
 pub(crate) fn report_object(report: &FlushReport) -> JsValue {
-    let FlushReport { ok, delivered, rejected, retained, dropped, drop_reasons, .. } = report;
-    let rejections = rejected.iter().map(|Rejection { id, status, message, .. }| {
-        object(&[("id", id.into()), ("status", (*status).into()), ("message", message.into())])
-    });
-    let reasons = drop_reasons.iter().map(|(reason, count)| (reason, number(count))).collect::<Vec<_>>();
-    object(&[
-        ("ok", (*ok).into()),
-        ("delivered", number(*delivered)),
-        ("rejected", rejections.collect::<Array>().into()),
-        ("retained", number(*retained)),
-        ("dropped", number(*dropped)),
-        ("dropReasons", object(&reasons)),
-        ("handedOver", number(report.handed_over)),
-        ("requests", number(report.requests)),
-        ("attempts", number(report.attempts)),
-        ("ambiguous", number(report.ambiguous)),
-        ("bytes", number(report.bytes)),
-        ("durationMs", number(report.duration_ms)),
-    ])
-}
-
-fn number(count: u64) -> JsValue {
-    JsValue::from_f64(count as f64)
-}
-
-fn object(properties: &[(&str, JsValue)]) -> JsValue {
     let object = Object::new();
-    for (name, value) in properties {
-        // Setting a property of a fresh plain object cannot fail.
-        drop(Reflect::set(&object, &JsValue::from_str(name), value));
+    set(&object, "ok", &report.ok.into());
+    set_number(&object, "delivered", report.delivered as f64);
+    let rejected = Array::new();
+    for Rejection { id, status, message } in &report.rejected {
+        let rejection = Object::new();
+        set_text(&rejection, "id", id);
+        set_number(&rejection, "status", (*status).into());
+        set_text(&rejection, "message", message);
+        rejected.push(&rejection);
+    }
+    set(&object, "rejected", &rejected);
+    set_number(&object, "retained", report.retained as f64);
+    set_number(&object, "dropped", report.dropped as f64);
+    let reasons = Object::new();
+    for (reason, count) in report.drop_reasons.iter() {
+        set_number(&reasons, reason, count as f64);
+    }
+    set(&object, "dropReasons", &reasons);
+    for (name, count) in [
+        ("handedOver", report.handed_over),
+        ("requests", report.requests),
+        ("attempts", report.attempts),
+        ("ambiguous", report.ambiguous),
+        ("bytes", report.bytes),
+        ("durationMs", report.duration_ms),
+    ] {
+        set_number(&object, name, count as f64);
     }
     object.into()
 }
@@ -184,24 +202,26 @@ impl Target {
 
     pub(crate) fn post(&self, body: &[u8]) -> Result<Sent, JsValue> {
         let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
-        let headers = object(&[
-            ("authorization", ["Basic ", &credentials].concat().into()),
-            ("content-type", "application/x-protobuf".into()),
-            ("x-langfuse-ingestion-version", "4".into()),
-            ("x-langfuse-sdk-name", "langfuse-edge".into()),
-            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION").into()),
-            ("x-langfuse-public-key", self.public_key.as_str().into()),
-        ]);
+        let headers = Object::new();
+        for (name, value) in [
+            ("authorization", &*["Basic ", &credentials].concat()),
+            ("content-type", "application/x-protobuf"),
+            ("x-langfuse-ingestion-version", "4"),
+            ("x-langfuse-sdk-name", "langfuse-edge"),
+            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
+            ("x-langfuse-public-key", &self.public_key),
+        ] {
+            set_text(&headers, name, value);
+        }
         let abort = AbortController::new()?;
-        let init = object(&[
-            ("method", "POST".into()),
-            ("headers", headers),
-            // A copy outside wasm memory: a view would change under the request when the memory grows.
-            ("body", Uint8Array::from(body).into()),
-            // A redirected POST would arrive as a GET without its body, and be answered 200.
-            ("redirect", "manual".into()),
-            ("signal", abort.signal().into()),
-        ]);
+        let init = Object::new();
+        set_text(&init, "method", "POST");
+        set(&init, "headers", &headers);
+        // A copy outside wasm memory: a view would change under the request when the memory grows.
+        set(&init, "body", &Uint8Array::from(body));
+        // A redirected POST would arrive as a GET without its body, and be answered 200.
+        set_text(&init, "redirect", "manual");
+        set(&init, "signal", &abort.signal());
         Ok(Sent { response: global_fetch(&self.traces_url, &init)?, abort })
     }
 }
