@@ -83,12 +83,22 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
         glue.matches(SOURCE_IMPORT).count() == 1,
         "wasm-bindgen's core.js does not have `{SOURCE_IMPORT}` exactly once: did its `module` target change?"
     );
-    sh.write_file(&core, glue.replace(SOURCE_IMPORT, WASM_IMPORT))?;
+    sh.write_file(&core, copy_strings_in_bulk(&glue.replace(SOURCE_IMPORT, WASM_IMPORT))?)?;
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
     // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
     let types = sh.read_file(dist.join("core.d.ts"))?;
     sh.write_file(dist.join("core.d.ts"), format!("/// <reference lib=\"esnext.disposable\" />\n{types}"))?;
     Ok(())
+}
+
+/// wasm-bindgen's glue copies ASCII character by character unless it has no `realloc`. What it does with one goes,
+/// and so does the stand-in for an `encodeInto` that hosts lack and nothing else uses.
+fn copy_strings_in_bulk(glue: &str) -> Result<String> {
+    let glue =
+        glue.replace(", wasm.__wbindgen_malloc, wasm.__wbindgen_realloc)", ", wasm.__wbindgen_malloc)");
+    let glue =
+        cut_once(&glue, "    let len = arg.length;\n", "    WASM_VECTOR_LEN = offset;\n    return ptr;\n")?;
+    cut_once(&glue, "if (!('encodeInto' in cachedTextEncoder)) {\n", "\n}\n")
 }
 
 /// Without the words of panics, with the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short
@@ -134,6 +144,14 @@ struct Names {
 fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
     ensure!(text.matches(from).count() == 1, "core.js does not have `{from}` exactly once");
     Ok(text.replace(from, to))
+}
+
+fn cut_once(text: &str, first: &str, last: &str) -> Result<String> {
+    let (before, rest) =
+        text.split_once(first).with_context(|| format!("core.js does not have `{first}`"))?;
+    let (_, after) = rest.split_once(last).with_context(|| format!("core.js does not have `{last}`"))?;
+    ensure!(!after.contains(first), "core.js has `{first}` more than once");
+    Ok([before, after].concat())
 }
 
 fn typescript(project: &Project, dist: &Path) -> Result<()> {
