@@ -35,12 +35,18 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn call(this: &Resolve, context: &JsValue);
 
-    /// A function that takes a client, a flush or lease, an extra value, and what a promise was settled with.
+    /// A function that takes a step, a client, a flush or lease, an extra value, and what a promise was settled with.
     #[wasm_bindgen(js_name = Function)]
     pub(crate) type Callback;
     #[wasm_bindgen(method)]
-    pub(crate) fn bind(this: &Callback, context: &JsValue, client: u32, id: f64, extra: &JsValue)
-    -> Function;
+    pub(crate) fn bind(
+        this: &Callback,
+        context: &JsValue,
+        step: u32,
+        client: u32,
+        id: f64,
+        extra: &JsValue,
+    ) -> Function;
 
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
