@@ -37,7 +37,7 @@ struct Client {
     target: Target,
     /// By flush or lease, with the time they were set for. Dropping one clears it, a call into JavaScript, so that
     /// is done after the borrow.
-    timers: RefCell<Table<(Timestamp, Option<Timeout>)>>,
+    timers: RefCell<Table<(Timestamp, Timeout)>>,
     /// Its [`Driver`] is gone; the last flush removes it.
     is_orphan: Cell<bool>,
 }
@@ -54,6 +54,8 @@ const READ_ANSWER: Step = 1;
 const TAKE_ANSWER: Step = 2;
 /// There is no answer, or not in time.
 const TAKE_FAILURE: Step = 3;
+/// A promise that a timer fulfils is being made.
+const START_TIMER: Step = 4;
 
 thread_local! {
     static CLIENTS: RefCell<Clients> = const { RefCell::new(Clients { last: 0, table: Table::new() }) };
@@ -84,6 +86,7 @@ fn take_step(step: Step, client: u32, id: f64, extra: JsValue, settled: JsValue)
     match step {
         POLL => this.poll(client, FlushId::from_f64(id)),
         TAKE_ANSWER => this.take_answer(LeaseId::from_f64(id), extra.unchecked_ref(), &settled),
+        START_TIMER => this.start_timer(id, &extra, settled),
         _ => {
             let abort = (!extra.is_undefined()).then(|| extra.unchecked_ref());
             this.take_failure(LeaseId::from_f64(id), abort)
@@ -174,12 +177,8 @@ impl Client {
         let now = host::now();
         let action = self.exporter.borrow_mut().poll(flush, now);
         let settled = match action {
-            Action::Send(request) => self.send(client, &request, now),
-            Action::WaitUntil(time) => {
-                let (promise, timer) = host::after(time.since(now));
-                self.keep_timer(flush.as_f64(), time, timer);
-                promise
-            }
+            Action::Send(request) => self.send(client, &request),
+            Action::WaitUntil(time) => wait(client, flush.as_f64(), time.since(now)),
             Action::Done(report) => {
                 if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
                     remove_client(client);
@@ -192,14 +191,13 @@ impl Client {
     }
 
     /// Sends a request. The promise is settled when its outcome has been handed to the exporter.
-    fn send(&self, client: u32, request: &Request, now: Timestamp) -> Promise {
+    fn send(&self, client: u32, request: &Request) -> Promise {
         let lease = request.lease.as_f64();
         let Ok(Sent { response, abort }) = self.target.post(&request.body) else {
             return Promise::resolve(&self.take_failure(request.lease, None));
         };
         // An own timer beside the signal: a `fetch` that somebody wrapped may ignore the signal.
-        let (elapsed, timer) = host::after(request.timeout);
-        self.keep_timer(lease, now + request.timeout, timer);
+        let elapsed = wait(client, lease, request.timeout);
         let abort: JsValue = abort.into();
         let too_late = bound(TAKE_FAILURE, client, lease, &abort);
         let failed = bound(TAKE_FAILURE, client, lease, &JsValue::UNDEFINED);
@@ -228,9 +226,13 @@ impl Client {
         JsValue::UNDEFINED
     }
 
-    fn keep_timer(&self, id: f64, time: Timestamp, timer: Option<Timeout>) {
+    fn start_timer(&self, id: f64, millis: &JsValue, resolve: JsValue) -> JsValue {
+        let millis = millis.as_f64().unwrap_or_default() as u32;
+        let time = host::now() + Duration::from_millis(millis.into());
+        let timer = host::timer(millis, resolve);
         let replaced = self.timers.borrow_mut().insert(id as u64, (time, timer));
         drop(replaced);
+        JsValue::UNDEFINED
     }
 
     fn drop_timer(&self, id: f64) {
@@ -246,6 +248,13 @@ impl Client {
             drop(timer);
         }
     }
+}
+
+/// A promise that is fulfilled after `duration`, unless the timer that it leaves under `id` is dropped before.
+fn wait(client: u32, id: f64, duration: Duration) -> Promise {
+    // Rounded up, so that what is due then is due.
+    let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
+    Promise::new(&bound(START_TIMER, client, id, &millis.into()))
 }
 
 /// Reads the body, which frees the connection and has the words of a refusal.

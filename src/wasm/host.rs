@@ -21,7 +21,7 @@ extern "C" {
     #[derive(Clone)]
     pub(crate) type Promise;
     #[wasm_bindgen(constructor, js_class = "Promise")]
-    fn new(executor: &mut dyn FnMut(Resolve)) -> Promise;
+    pub(crate) fn new(executor: &Function) -> Promise;
     #[wasm_bindgen(method)]
     pub(crate) fn then(this: &Promise, fulfilled: &Function, rejected: &Function) -> Promise;
     #[wasm_bindgen(static_method_of = Promise)]
@@ -111,15 +111,9 @@ fn fill_weakly(bytes: &mut [u8]) {
     }
 }
 
-/// A promise that is fulfilled after `duration`, unless the timer is dropped before.
-pub(crate) fn after(duration: Duration) -> (Promise, Option<Timeout>) {
-    let mut timer = None;
-    let promise = Promise::new(&mut |resolve: Resolve| {
-        // Rounded up, so that what is due then is due.
-        let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
-        timer = Some(Timeout::new(millis, move || resolve.call(&JsValue::UNDEFINED)));
-    });
-    (promise, timer)
+/// Fulfils a promise after a while, unless it is dropped before.
+pub(crate) fn timer(millis: u32, resolve: JsValue) -> Timeout {
+    Timeout::new(millis, move || resolve.unchecked_ref::<Resolve>().call(&JsValue::UNDEFINED))
 }
 
 /// The first of two promises to be settled.
