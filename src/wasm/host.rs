@@ -92,7 +92,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
         if get_random_values(&mut block).is_err() {
             fill_weakly(&mut block);
         }
-        POOL.set(block);
+        drop(POOL.replace(block));
     }
     POOL.with_borrow_mut(|pool| {
         let mut bytes = [0; N];
