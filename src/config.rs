@@ -118,21 +118,27 @@ impl Options {
         let Some(secret_key) = self.key(Setting::SecretKey)? else {
             return Ok(Setup::Disabled { missing: Some("secretKey (LANGFUSE_SECRET_KEY)") });
         };
+        let base_url = self.base_url_without_slash()?;
+        let sampling = self.sampling()?;
+        let timeout = self.seconds(Setting::Timeout, DEFAULT_TIMEOUT)?;
+        let flush_at = self.count(Setting::FlushAt, DEFAULT_FLUSH_AT)?;
+        let flush_interval = self.seconds(Setting::FlushInterval, DEFAULT_FLUSH_INTERVAL)?;
+        let gives_up_ambiguous = match self.get(Setting::Ambiguous) {
+            None | Some("retry") => false,
+            Some("give_up") => true,
+            Some(_) => return Err(Setting::Ambiguous.error("retry or give_up")),
+        };
         Ok(Setup::Enabled(Box::new(Config {
-            base_url: self.base_url_without_slash()?,
-            public_key,
-            secret_key: Secret(secret_key),
+            base_url: base_url.to_owned(),
+            public_key: public_key.to_owned(),
+            secret_key: Secret(secret_key.to_owned()),
             environment: self.get(Setting::Environment).map(str::to_owned),
             release: self.get(Setting::Release).map(str::to_owned),
-            sampling: self.sampling()?,
-            timeout: self.seconds(Setting::Timeout, DEFAULT_TIMEOUT)?,
-            flush_at: self.count(Setting::FlushAt, DEFAULT_FLUSH_AT)?,
-            flush_interval: self.seconds(Setting::FlushInterval, DEFAULT_FLUSH_INTERVAL)?,
-            gives_up_ambiguous: match self.get(Setting::Ambiguous) {
-                None | Some("retry") => false,
-                Some("give_up") => true,
-                Some(_) => return Err(Setting::Ambiguous.error("retry or give_up")),
-            },
+            sampling,
+            timeout,
+            flush_at,
+            flush_interval,
+            gives_up_ambiguous,
         })))
     }
 
@@ -142,23 +148,23 @@ impl Options {
     }
 
     /// A key goes into a header, with a colon behind the public one.
-    fn key(&self, setting: Setting) -> Result<Option<String>, Error> {
+    fn key(&self, setting: Setting) -> Result<Option<&str>, Error> {
         let key = self.get(setting);
         if key.is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')) {
             return Err(setting.error("copied again from the project's settings: it contains a space, a colon or a character outside ASCII"));
         }
-        Ok(key.map(str::to_owned))
+        Ok(key)
     }
 
     /// The error never repeats the value: a URL may carry a password.
-    fn base_url_without_slash(&self) -> Result<String, Error> {
+    fn base_url_without_slash(&self) -> Result<&str, Error> {
         let url = self.get(Setting::BaseUrl).unwrap_or(DEFAULT_BASE_URL);
         let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default();
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@');
         if host.is_empty() || host.starts_with('/') || !url.bytes().all(is_plain) {
             return Err(Setting::BaseUrl.error("an http or https URL without user name, query or fragment, such as https://cloud.langfuse.com"));
         }
-        Ok(url.strip_suffix('/').unwrap_or(url).to_owned())
+        Ok(url.strip_suffix('/').unwrap_or(url))
     }
 
     fn flag(&self, setting: Setting, default: bool) -> Result<bool, Error> {

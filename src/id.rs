@@ -84,11 +84,13 @@ id!(TraceId, 16, "a trace id is 32");
 id!(ObservationId, 8, "an observation id is 16");
 
 pub(crate) fn encode_hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    const DIGITS: &str = "0123456789abcdef";
     let mut hex = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         for nibble in [byte >> 4, byte & 0xf] {
-            hex.push(char::from(DIGITS[usize::from(nibble)]));
+            // A `char` would bring its whole encoding to UTF-8 with it.
+            let place = usize::from(nibble);
+            hex.push_str(DIGITS.get(place..=place).unwrap_or_default());
         }
     }
     hex

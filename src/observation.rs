@@ -179,13 +179,19 @@ impl Metadata {
             REMOVED_PAYLOAD,
         ];
         let mut safe = String::with_capacity(name.len() + 1);
-        for segment in name.split('.') {
-            if !safe.is_empty() {
-                safe.push('.');
-            }
-            safe.push_str(segment);
-            if TAKEN.contains(&segment) {
-                safe.push('_');
+        let mut begin = 0;
+        // Byte by byte, because `split` brings a search of words at a time with it.
+        for (end, byte) in name.bytes().chain([b'.']).enumerate() {
+            if byte == b'.' {
+                let segment = name.get(begin..end).unwrap_or_default();
+                if begin > 0 {
+                    safe.push_str(".");
+                }
+                safe.push_str(segment);
+                if TAKEN.contains(&segment) {
+                    safe.push_str("_");
+                }
+                begin = end + 1;
             }
         }
         match self.0.iter_mut().find(|(known, _)| *known == safe) {

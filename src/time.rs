@@ -98,30 +98,29 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SteadyClock {
     last: Timestamp,
-    set_back: Duration,
-    leapt: Duration,
+    /// Nanoseconds, as is `leapt`.
+    set_back: u64,
+    leapt: u64,
 }
 
 /// Longer than any lease, deadline or pause, so that those are over after a long sleep.
-const LONGEST_STEP: Duration = Duration::from_secs(900);
+const LONGEST_STEP: u64 = 900 * 1_000_000_000;
 
 impl SteadyClock {
     /// The steady time for the host's `now`.
     pub(crate) fn advance(&mut self, now: Timestamp) -> Timestamp {
-        let steady = Timestamp((now + self.set_back).0.saturating_sub(nanos(self.leapt)));
-        self.set_back += self.last.since(steady);
-        let steady = steady.max(self.last);
-        if self.last > Timestamp::default() {
-            self.leapt += steady.since(self.last + LONGEST_STEP);
-            self.last = steady.min(self.last + LONGEST_STEP);
-        } else {
-            self.last = steady;
-        }
+        let last = self.last.0;
+        let steady = now.0.saturating_add(self.set_back).saturating_sub(self.leapt);
+        self.set_back = self.set_back.saturating_add(last.saturating_sub(steady));
+        let steady = steady.max(last);
+        let latest = if last == 0 { u64::MAX } else { last.saturating_add(LONGEST_STEP) };
+        self.leapt += steady.saturating_sub(latest);
+        self.last = Timestamp(steady.min(latest));
         self.last
     }
 
     /// The host's time at which the steady clock will show `steady`.
     pub(crate) fn host_time(&self, steady: Timestamp) -> Timestamp {
-        Timestamp((steady + self.leapt).0.saturating_sub(nanos(self.set_back)))
+        Timestamp(steady.0.saturating_add(self.leapt).saturating_sub(self.set_back))
     }
 }

@@ -1,9 +1,10 @@
 //! JavaScript values to the core's, and errors to JavaScript's. Reading a user's object can run a getter that throws:
 //! such a property counts as absent.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
-use js_sys::{Array, Object, Uint8Array};
+use js_sys::{Array, Object};
 use wasm_bindgen::prelude::*;
 
 use super::DEFAULT_FLUSH_BUDGET;
@@ -34,7 +35,7 @@ extern "C" {
     pub type JsFlushOptions;
 
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
-    fn stringify(value: &JsValue) -> Result<JsValue, JsValue>;
+    fn stringify(value: &JsValue) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
     fn to_string(value: &JsValue) -> Result<String, JsValue>;
     #[wasm_bindgen(catch, js_name = Number)]
@@ -43,11 +44,6 @@ extern "C" {
     fn keys(object: &JsValue) -> Result<Array, JsValue>;
     #[wasm_bindgen(catch, js_namespace = Array, js_name = isArray)]
     fn is_array(value: &JsValue) -> Result<bool, JsValue>;
-    type TextEncoder;
-    #[wasm_bindgen(constructor)]
-    fn new() -> TextEncoder;
-    #[wasm_bindgen(method)]
-    fn encode(this: &TextEncoder, text: &JsValue) -> Uint8Array;
 }
 
 /// How a property becomes text.
@@ -81,17 +77,8 @@ const PROPERTIES: [(&str, Field, Form); 11] = [
 ];
 
 thread_local! {
-    static TOOLS: Tools = Tools {
-        encoder: TextEncoder::new(),
-        names: PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)),
-    };
-}
-
-/// JavaScript values that are made once.
-struct Tools {
-    encoder: TextEncoder,
-    /// The names of [`PROPERTIES`].
-    names: [JsValue; PROPERTIES.len()],
+    /// The names of [`PROPERTIES`], which are made once.
+    static NAMES: OnceCell<Vec<JsValue>> = const { OnceCell::new() };
 }
 
 /// What stands in the place of a value that cannot be made into JSON text.
@@ -102,8 +89,10 @@ pub(super) fn attributes(js: &JsAttributes) -> Attributes {
     if !js.is_object() {
         return attributes;
     }
-    TOOLS.with(|tools| {
-        for (name, (_, field, form)) in tools.names.iter().zip(PROPERTIES) {
+    NAMES.with(|names| {
+        let names =
+            names.get_or_init(|| PROPERTIES.iter().map(|(name, _, _)| JsValue::from_str(name)).collect());
+        for (name, (_, field, form)) in names.iter().zip(PROPERTIES) {
             if let Some(text) = host::property(js, name).and_then(|value| formed(&value, form)) {
                 attributes.fields.set(field, text);
             }
@@ -135,31 +124,16 @@ fn is_plain(value: &JsValue) -> bool {
 
 /// A string as it is, anything else as JSON.
 fn text(value: &JsValue) -> Text {
-    if value.is_string() {
-        return encoded(value);
-    }
-    match stringify(value) {
-        Ok(json) if json.is_string() => encoded(&json),
-        _ => Text::from(NOT_SERIALIZABLE),
-    }
-}
-
-/// `TextEncoder` copies in bulk, where a string argument is copied character by character.
-fn encoded(string: &JsValue) -> Text {
-    String::from_utf8(bytes_of(string)).map_or_else(|_| Text::from(NOT_SERIALIZABLE), Text::from)
-}
-
-fn bytes_of(string: &JsValue) -> Vec<u8> {
-    TOOLS.with(|tools| tools.encoder.encode(string)).to_vec()
+    let text = value.as_string().or_else(|| stringify(value).ok()?);
+    text.map_or_else(|| Text::from(NOT_SERIALIZABLE), Text::from)
 }
 
 /// Langfuse does not check costs: one that is negative or not a number could fail the whole row.
 fn valid_costs(costs: &JsValue) -> JsValue {
     let valid = Object::new();
     for (name, value) in entries(costs) {
-        if value.as_f64().is_some_and(|cost| cost.is_finite() && cost >= 0.0) {
-            // Setting a property of a fresh plain object cannot fail.
-            drop(js_sys::Reflect::set(&valid, &name, &value));
+        if let Some(cost) = value.as_f64().filter(|cost| cost.is_finite() && *cost >= 0.0) {
+            host::set_number(&valid, &name, cost);
         }
     }
     valid.into()
@@ -171,16 +145,17 @@ fn set_metadata(metadata: &mut Metadata, value: &JsValue) {
         return metadata.set("value", text(value));
     }
     for (name, value) in entries(value) {
-        if let Some(name) = name.as_string() {
-            metadata.set(&name, text(&value));
-        }
+        metadata.set(&name, text(&value));
     }
 }
 
 /// The properties that can be read and are neither absent nor null.
-fn entries(object: &JsValue) -> impl Iterator<Item = (JsValue, JsValue)> {
+fn entries(object: &JsValue) -> impl Iterator<Item = (String, JsValue)> {
     let names = keys(object).unwrap_or_default();
-    names.into_iter().filter_map(|name| host::property(object, &name).map(|value| (name, value)))
+    names.into_iter().filter_map(|name| {
+        let value = host::property(object, &name)?;
+        Some((name.as_string()?, value))
+    })
 }
 
 /// Name and version of a prompt. A fallback is no version that Langfuse manages, and is not linked.
@@ -263,8 +238,7 @@ pub(super) struct Score {
 
 pub(super) fn score(body: &JsScoreBody) -> Option<Score> {
     let text = |name| named(body, name).and_then(|value| value.as_string());
-    let json = stringify(body).ok().filter(JsValue::is_string);
-    let Some(json) = json.and_then(|json| String::from_utf8(bytes_of(&json)).ok()) else {
+    let Ok(Some(json)) = stringify(body) else {
         host::warn("langfuse-edge: the score is left out: it cannot be made into JSON text");
         return None;
     };

@@ -7,7 +7,7 @@
 //! One closure serves all flushes of all clients. What it is about is bound to it as numbers, so a flush that is
 //! never continued leaks nothing.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,24 +42,24 @@ struct Client {
     is_orphan: Cell<bool>,
 }
 
-type Callback = Closure<dyn Fn(u32, f64, JsValue, JsValue) -> JsValue>;
+/// Takes a step, a client, a flush or lease, what was bound to it, and what the promise was settled with.
+type Callback = Closure<dyn Fn(Step, u32, f64, JsValue, JsValue) -> JsValue>;
+
+type Step = u32;
+/// What a flush waited for has come.
+const POLL: Step = 0;
+/// A request has an answer.
+const READ_ANSWER: Step = 1;
+/// The answer has been read.
+const TAKE_ANSWER: Step = 2;
+/// There is no answer, or not in time.
+const TAKE_FAILURE: Step = 3;
+/// A promise that a timer fulfils is being made.
+const START_TIMER: Step = 4;
 
 thread_local! {
     static CLIENTS: RefCell<Clients> = const { RefCell::new(Clients { last: 0, table: Table::new() }) };
-    static CALLBACKS: Callbacks = Callbacks {
-        poll: Closure::new(|client, flush, _, _| {
-            with_client(client, |this| this.poll(client, FlushId::from_f64(flush)))
-        }),
-        read_answer: Closure::new(|client, lease, _, response| read_answer(client, lease, &response)),
-        take_answer: Closure::new(|client, lease, response: JsValue, text: JsValue| {
-            let lease = LeaseId::from_f64(lease);
-            with_client(client, |this| this.take_answer(lease, response.unchecked_ref(), &text))
-        }),
-        take_failure: Closure::new(|client, lease, abort: JsValue, _| {
-            let abort = (!abort.is_undefined()).then(|| abort.unchecked_ref());
-            with_client(client, |this| this.take_failure(LeaseId::from_f64(lease), abort))
-        }),
-    };
+    static CALLBACK: OnceCell<Callback> = const { OnceCell::new() };
 }
 
 struct Clients {
@@ -67,34 +67,31 @@ struct Clients {
     table: Table<Rc<Client>>,
 }
 
-/// Each takes a client, a flush or lease, what was bound to it, and what the promise was settled with.
-struct Callbacks {
-    poll: Callback,
-    /// A request has an answer.
-    read_answer: Callback,
-    /// The answer has been read.
-    take_answer: Callback,
-    /// There is no answer, or not in time.
-    take_failure: Callback,
-}
-
 fn client(client: u32) -> Option<Rc<Client>> {
     CLIENTS.with_borrow(|clients| clients.table.get(u64::from(client)).cloned())
 }
 
-fn with_client(client: u32, turn: impl FnOnce(&Client) -> JsValue) -> JsValue {
-    self::client(client).map_or(JsValue::UNDEFINED, |this| turn(&this))
+fn bound(step: Step, client: u32, id: f64, extra: &JsValue) -> Function {
+    CALLBACK.with(|callback| {
+        let callback = callback.get_or_init(|| Closure::new(take_step)).as_ref();
+        callback.unchecked_ref::<host::Callback>().bind(&JsValue::UNDEFINED, step, client, id, extra)
+    })
 }
 
-fn bound(callback: fn(&Callbacks) -> &Callback, client: u32, id: f64, extra: &JsValue) -> Function {
-    CALLBACKS.with(|callbacks| {
-        callback(callbacks).as_ref().unchecked_ref::<host::Callback>().bind(
-            &JsValue::UNDEFINED,
-            client,
-            id,
-            extra,
-        )
-    })
+fn take_step(step: Step, client: u32, id: f64, extra: JsValue, settled: JsValue) -> JsValue {
+    if step == READ_ANSWER {
+        return read_answer(client, id, &settled);
+    }
+    let Some(this) = self::client(client) else { return JsValue::UNDEFINED };
+    match step {
+        POLL => this.poll(client, FlushId::from_f64(id)),
+        TAKE_ANSWER => this.take_answer(LeaseId::from_f64(id), extra.unchecked_ref(), &settled),
+        START_TIMER => this.start_timer(id, &extra, settled),
+        _ => {
+            let abort = (!extra.is_undefined()).then(|| extra.unchecked_ref());
+            this.take_failure(LeaseId::from_f64(id), abort)
+        }
+    }
 }
 
 impl Driver {
@@ -184,16 +181,12 @@ impl Client {
         let now = host::now();
         let action = self.exporter.borrow_mut().poll(flush, now);
         let settled = match action {
-            Action::Send(request) => self.send(client, &request, now),
+            Action::Send(request) => self.send(client, &request),
             Action::HandOver(request) => {
                 self.exporter.borrow_mut().handle_hand_over(request.lease, false);
                 Promise::resolve(&JsValue::UNDEFINED)
             }
-            Action::WaitUntil(time) => {
-                let (promise, timer) = host::after(time.since(now));
-                self.keep_timer(flush.as_f64(), time, timer);
-                promise
-            }
+            Action::WaitUntil(time) => wait(client, flush.as_f64(), time.since(now)),
             Action::Done(report) => {
                 if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
                     remove_client(client);
@@ -201,24 +194,22 @@ impl Client {
                 return host::report_object(&report);
             }
         };
-        let poll = bound(|callbacks| &callbacks.poll, client, flush.as_f64(), &JsValue::UNDEFINED);
+        let poll = bound(POLL, client, flush.as_f64(), &JsValue::UNDEFINED);
         settled.then(&poll, &poll).into()
     }
 
     /// Sends a request. The promise is settled when its outcome has been handed to the exporter.
-    fn send(&self, client: u32, request: &Request, now: Timestamp) -> Promise {
+    fn send(&self, client: u32, request: &Request) -> Promise {
         let lease = request.lease.as_f64();
         let Ok(Sent { response, abort }) = self.target.post(request.kind, &request.body) else {
             return Promise::resolve(&self.take_failure(request.lease, None));
         };
         // An own timer beside the signal: a `fetch` that somebody wrapped may ignore the signal.
-        let (elapsed, timer) = host::after(request.timeout);
-        self.keep_timer(lease, now + request.timeout, timer);
+        let elapsed = wait(client, lease, request.timeout);
         let abort: JsValue = abort.into();
-        let too_late = bound(|callbacks| &callbacks.take_failure, client, lease, &abort);
-        let failed = bound(|callbacks| &callbacks.take_failure, client, lease, &JsValue::UNDEFINED);
-        let answered = response
-            .then(&bound(|callbacks| &callbacks.read_answer, client, lease, &JsValue::UNDEFINED), &failed);
+        let too_late = bound(TAKE_FAILURE, client, lease, &abort);
+        let failed = bound(TAKE_FAILURE, client, lease, &JsValue::UNDEFINED);
+        let answered = response.then(&bound(READ_ANSWER, client, lease, &JsValue::UNDEFINED), &failed);
         host::first_of(&answered, &elapsed.then(&too_late, &too_late))
     }
 
@@ -244,9 +235,13 @@ impl Client {
         JsValue::UNDEFINED
     }
 
-    fn keep_timer(&self, id: f64, time: Timestamp, timer: Timeout) {
+    fn start_timer(&self, id: f64, millis: &JsValue, resolve: JsValue) -> JsValue {
+        let millis = millis.as_f64().unwrap_or_default() as u32;
+        let time = host::now() + Duration::from_millis(millis.into());
+        let timer = host::timer(millis, resolve);
         let replaced = self.timers.borrow_mut().insert(id as u64, (time, timer));
         drop(replaced);
+        JsValue::UNDEFINED
     }
 
     fn drop_timer(&self, id: f64) {
@@ -264,9 +259,16 @@ impl Client {
     }
 }
 
+/// A promise that is fulfilled after `duration`, unless the timer that it leaves under `id` is dropped before.
+fn wait(client: u32, id: f64, duration: Duration) -> Promise {
+    // Rounded up, so that what is due then is due.
+    let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
+    Promise::new(&bound(START_TIMER, client, id, &millis.into()))
+}
+
 /// Reads the body, which frees the connection and has the words of a refusal.
 fn read_answer(client: u32, lease: f64, response: &JsValue) -> JsValue {
-    let take = bound(|callbacks| &callbacks.take_answer, client, lease, response);
+    let take = bound(TAKE_ANSWER, client, lease, response);
     match host::response_text(response.unchecked_ref()) {
         Some(text) => text.then(&take, &take),
         None => Promise::resolve(&JsValue::UNDEFINED).then(&take, &take),

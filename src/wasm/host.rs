@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use gloo_timers::callback::Timeout;
-use js_sys::{Array, Function, Object, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
 
@@ -22,7 +22,7 @@ extern "C" {
     #[derive(Clone)]
     pub(crate) type Promise;
     #[wasm_bindgen(constructor, js_class = "Promise")]
-    fn new(executor: &mut dyn FnMut(Function)) -> Promise;
+    pub(crate) fn new(executor: &Function) -> Promise;
     #[wasm_bindgen(method)]
     pub(crate) fn then(this: &Promise, fulfilled: &Function, rejected: &Function) -> Promise;
     #[wasm_bindgen(static_method_of = Promise)]
@@ -30,23 +30,57 @@ extern "C" {
     #[wasm_bindgen(static_method_of = Promise)]
     pub(crate) fn resolve(value: &JsValue) -> Promise;
 
-    /// A function that takes a client, a flush or lease, an extra value, and what a promise was settled with.
+    /// The function that fulfils a promise. It never throws.
+    #[wasm_bindgen(js_name = Function)]
+    type Resolve;
+    #[wasm_bindgen(method)]
+    fn call(this: &Resolve, context: &JsValue);
+
+    /// A function that takes a step, a client, a flush or lease, an extra value, and what a promise was settled with.
     #[wasm_bindgen(js_name = Function)]
     pub(crate) type Callback;
     #[wasm_bindgen(method)]
-    pub(crate) fn bind(this: &Callback, context: &JsValue, client: u32, id: f64, extra: &JsValue)
-    -> Function;
+    pub(crate) fn bind(
+        this: &Callback,
+        context: &JsValue,
+        step: u32,
+        client: u32,
+        id: f64,
+        extra: &JsValue,
+    ) -> Function;
 
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
     fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(thread_local_v2, js_name = globalThis)]
-    static GLOBAL_THIS: JsValue;
+    /// The global object itself.
+    #[wasm_bindgen(js_namespace = globalThis, js_name = valueOf)]
+    fn global() -> JsValue;
     #[wasm_bindgen(js_name = btoa)]
     fn base64(text: &str) -> String;
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = parse)]
     fn parse_json(text: &JsValue) -> Result<JsValue, JsValue>;
+    type Date;
+    #[wasm_bindgen(constructor)]
+    fn new(millis: f64) -> Date;
+    #[wasm_bindgen(method, js_name = toISOString)]
+    fn to_iso_string(this: &Date) -> String;
+
+    /// What is neither absent nor null.
+    #[wasm_bindgen(js_name = Object)]
+    type Value;
+    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
+    fn get(object: &JsValue, name: &JsValue) -> Result<Option<Value>, JsValue>;
+    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
+    fn get_named(object: &JsValue, name: &str) -> Result<Option<Value>, JsValue>;
+
+    // Of objects made here: setting a property of a plain object cannot fail.
+    #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
+    pub(crate) fn set(object: &Object, name: &str, value: &JsValue);
+    #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
+    pub(crate) fn set_number(object: &Object, name: &str, value: f64);
+    #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
+    fn set_text(object: &Object, name: &str, value: &str);
 }
 
 /// Wall-clock time. On Workers it stands still between two I/O events.
@@ -66,7 +100,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
         if get_random_values(&mut block).is_err() {
             fill_weakly(&mut block);
         }
-        POOL.set(block);
+        drop(POOL.replace(block));
     }
     POOL.with_borrow_mut(|pool| {
         let mut bytes = [0; N];
@@ -85,17 +119,9 @@ fn fill_weakly(bytes: &mut [u8]) {
     }
 }
 
-/// A promise that is fulfilled after `duration`, unless the timer is dropped before.
-pub(crate) fn after(duration: Duration) -> (Promise, Timeout) {
-    let mut timer = None;
-    let promise = Promise::new(&mut |resolve: Function| {
-        // Rounded up, so that what is due then is due.
-        let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
-        let fulfil = move || drop(resolve.call0(&JsValue::UNDEFINED));
-        timer = Some(Timeout::new(millis, fulfil));
-    });
-    let timer = timer.unwrap_or_else(|| Timeout::new(0, || ()));
-    (promise, timer)
+/// Fulfils a promise after a while, unless it is dropped before.
+pub(crate) fn timer(millis: u32, resolve: JsValue) -> Timeout {
+    Timeout::new(millis, move || resolve.unchecked_ref::<Resolve>().call(&JsValue::UNDEFINED))
 }
 
 /// The first of two promises to be settled.
@@ -105,53 +131,50 @@ pub(crate) fn first_of(one: &Promise, other: &Promise) -> Promise {
 
 /// The value of an environment variable, where the host has `process.env`.
 pub(crate) fn env(name: &str) -> Option<String> {
-    named(&named(&GLOBAL_THIS.with(|global| named(global, "process"))?, "env")?, name)?.as_string()
+    named(&named(&named(&global(), "process")?, "env")?, name)?.as_string()
 }
 
 /// As [`property`], by a name that is no JavaScript string yet.
 pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
-    property(object, &JsValue::from_str(name))
+    Some(get_named(object, name).ok()??.into())
 }
 
 /// A property that is neither absent nor null. One whose getter throws counts as absent.
 pub(crate) fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
-    let value = Reflect::get(object, name).ok()?;
-    (!value.is_undefined() && !value.is_null()).then_some(value)
+    Some(get(object, name).ok()??.into())
 }
 
 /// A flush report as a JavaScript object; `types.ts` has its type. By hand, because a serializer for this one object
 /// would be a tenth of the module.
 pub(crate) fn report_object(report: &FlushReport) -> JsValue {
-    let FlushReport { ok, delivered, rejected, retained, dropped, drop_reasons, .. } = report;
-    let rejections = rejected.iter().map(|Rejection { id, status, message, .. }| {
-        object(&[("id", id.into()), ("status", (*status).into()), ("message", message.into())])
-    });
-    let reasons = drop_reasons.iter().map(|(reason, count)| (reason, number(count))).collect::<Vec<_>>();
-    object(&[
-        ("ok", (*ok).into()),
-        ("delivered", number(*delivered)),
-        ("rejected", rejections.collect::<Array>().into()),
-        ("retained", number(*retained)),
-        ("dropped", number(*dropped)),
-        ("dropReasons", object(&reasons)),
-        ("handedOver", number(report.handed_over)),
-        ("requests", number(report.requests)),
-        ("attempts", number(report.attempts)),
-        ("ambiguous", number(report.ambiguous)),
-        ("bytes", number(report.bytes)),
-        ("durationMs", number(report.duration_ms)),
-    ])
-}
-
-fn number(count: u64) -> JsValue {
-    JsValue::from_f64(count as f64)
-}
-
-fn object(properties: &[(&str, JsValue)]) -> JsValue {
     let object = Object::new();
-    for (name, value) in properties {
-        // Setting a property of a fresh plain object cannot fail.
-        drop(Reflect::set(&object, &JsValue::from_str(name), value));
+    set(&object, "ok", &report.ok.into());
+    set_number(&object, "delivered", report.delivered as f64);
+    let rejected = Array::new();
+    for Rejection { id, status, message } in &report.rejected {
+        let rejection = Object::new();
+        set_text(&rejection, "id", id);
+        set_number(&rejection, "status", (*status).into());
+        set_text(&rejection, "message", message);
+        rejected.push(&rejection);
+    }
+    set(&object, "rejected", &rejected);
+    set_number(&object, "retained", report.retained as f64);
+    set_number(&object, "dropped", report.dropped as f64);
+    let reasons = Object::new();
+    for (reason, count) in report.drop_reasons.iter() {
+        set_number(&reasons, reason, count as f64);
+    }
+    set(&object, "dropReasons", &reasons);
+    for (name, count) in [
+        ("handedOver", report.handed_over),
+        ("requests", report.requests),
+        ("attempts", report.attempts),
+        ("ambiguous", report.ambiguous),
+        ("bytes", report.bytes),
+        ("durationMs", report.duration_ms),
+    ] {
+        set_number(&object, name, count as f64);
     }
     object.into()
 }
@@ -187,24 +210,26 @@ impl Target {
 
     pub(crate) fn post(&self, kind: RecordKind, body: &[u8]) -> Result<Sent, JsValue> {
         let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
-        let headers = object(&[
-            ("authorization", ["Basic ", &credentials].concat().into()),
-            ("content-type", kind.content_type().into()),
-            ("x-langfuse-ingestion-version", "4".into()),
-            ("x-langfuse-sdk-name", "langfuse-edge".into()),
-            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION").into()),
-            ("x-langfuse-public-key", self.public_key.as_str().into()),
-        ]);
+        let headers = Object::new();
+        for (name, value) in [
+            ("authorization", &*["Basic ", &credentials].concat()),
+            ("content-type", kind.content_type()),
+            ("x-langfuse-ingestion-version", "4"),
+            ("x-langfuse-sdk-name", "langfuse-edge"),
+            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
+            ("x-langfuse-public-key", &self.public_key),
+        ] {
+            set_text(&headers, name, value);
+        }
         let abort = AbortController::new()?;
-        let init = object(&[
-            ("method", "POST".into()),
-            ("headers", headers),
-            // A copy outside wasm memory: a view would change under the request when the memory grows.
-            ("body", Uint8Array::from(body).into()),
-            // A redirected POST would arrive as a GET without its body, and be answered 200.
-            ("redirect", "manual".into()),
-            ("signal", abort.signal().into()),
-        ]);
+        let init = Object::new();
+        set_text(&init, "method", "POST");
+        set(&init, "headers", &headers);
+        // A copy outside wasm memory: a view would change under the request when the memory grows.
+        set(&init, "body", &Uint8Array::from(body));
+        // A redirected POST would arrive as a GET without its body, and be answered 200.
+        set_text(&init, "redirect", "manual");
+        set(&init, "signal", &abort.signal());
         Ok(Sent { response: global_fetch(&[&self.base_url, kind.path()].concat(), &init)?, abort })
     }
 }
@@ -254,7 +279,7 @@ fn verdict(entry: &JsValue) -> Option<Verdict> {
 
 /// The form Langfuse reads for times in JSON. By the host: code of our own for it would be a hundredth of the module.
 pub(crate) fn iso8601(time: Timestamp) -> String {
-    js_sys::Date::new(&JsValue::from_f64(time.as_millis() as f64)).to_iso_string().into()
+    Date::new(time.as_millis() as f64).to_iso_string()
 }
 
 /// The response's text. Reading it is also what frees the connection.

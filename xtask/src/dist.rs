@@ -7,7 +7,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{progress, timed};
+use crate::{panics, progress, timed};
 
 /// gzip -9 of the JavaScript and the wasm of a Worker that makes one trace, in bytes.
 const MINIMAL_WORKER_BUDGET: usize = 40_000;
@@ -76,16 +76,14 @@ fn compile(project: &Project, tools: &Tools) -> Result<PathBuf> {
 
 fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<()> {
     let wasm_bindgen = tools.wasm_bindgen.join("wasm-bindgen");
-    cmd!(sh, "{wasm_bindgen} {wasm} --target module --experimental-reset-state-function --out-name core --out-dir {dist}")
-        .quiet()
-        .run()?;
+    cmd!(sh, "{wasm_bindgen} {wasm} --target module --out-name core --out-dir {dist}").quiet().run()?;
     let core = dist.join("core.js");
     let glue = sh.read_file(&core)?;
     ensure!(
         glue.matches(SOURCE_IMPORT).count() == 1,
         "wasm-bindgen's core.js does not have `{SOURCE_IMPORT}` exactly once: did its `module` target change?"
     );
-    sh.write_file(&core, glue.replace(SOURCE_IMPORT, WASM_IMPORT))?;
+    sh.write_file(&core, copy_strings_in_bulk(&glue.replace(SOURCE_IMPORT, WASM_IMPORT))?)?;
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
     // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
     let types = sh.read_file(dist.join("core.d.ts"))?;
@@ -93,8 +91,18 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     Ok(())
 }
 
-/// With the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short names between the wasm and
-/// its glue: the long ones end in hashes, which do not compress.
+/// wasm-bindgen's glue copies ASCII character by character unless it has no `realloc`. What it does with one goes,
+/// and so does the stand-in for an `encodeInto` that hosts lack and nothing else uses.
+fn copy_strings_in_bulk(glue: &str) -> Result<String> {
+    let glue =
+        glue.replace(", wasm.__wbindgen_malloc, wasm.__wbindgen_realloc)", ", wasm.__wbindgen_malloc)");
+    let glue =
+        cut_once(&glue, "    let len = arg.length;\n", "    WASM_VECTOR_LEN = offset;\n    return ptr;\n")?;
+    cut_once(&glue, "if (!('encodeInto' in cachedTextEncoder)) {\n", "\n}\n")
+}
+
+/// Without the words of panics, with the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short
+/// names between the wasm and its glue: the long ones end in hashes, which do not compress.
 fn optimize(project: &Project, dist: &Path) -> Result<()> {
     let sh = &project.sh;
     let wasm_opt = project.npm_bin("wasm-opt");
@@ -104,6 +112,7 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
         "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
     );
     let wasm = dist.join("core_bg.wasm");
+    sh.write_file(&wasm, panics::silence(&sh.read_binary_file(&wasm)?)?)?;
     let names = cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports-and-modules {wasm} -o {wasm}")
         .quiet()
         .read()?;
@@ -135,6 +144,14 @@ struct Names {
 fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
     ensure!(text.matches(from).count() == 1, "core.js does not have `{from}` exactly once");
     Ok(text.replace(from, to))
+}
+
+fn cut_once(text: &str, first: &str, last: &str) -> Result<String> {
+    let (before, rest) =
+        text.split_once(first).with_context(|| format!("core.js does not have `{first}`"))?;
+    let (_, after) = rest.split_once(last).with_context(|| format!("core.js does not have `{last}`"))?;
+    ensure!(!after.contains(first), "core.js has `{first}` more than once");
+    Ok([before, after].concat())
 }
 
 fn typescript(project: &Project, dist: &Path) -> Result<()> {

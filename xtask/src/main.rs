@@ -3,6 +3,7 @@
 mod demo;
 mod dist;
 mod faults;
+mod panics;
 mod project;
 mod setup;
 mod test;
