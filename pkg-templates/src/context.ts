@@ -1,29 +1,65 @@
-/** Which observation is the current one, on hosts with `AsyncLocalStorage`. */
+/** What is current, for each client: an observation, and what new ones of its trace say. On hosts with `AsyncLocalStorage`. */
 
-import type { Observation } from "./client.js";
+import type { Langfuse, Observation } from "./client.js";
+import type { TraceAttributes } from "./core.js";
 import { shared, type Storage } from "./shared.js";
+
+/** What is current for one client. */
+export interface Current {
+  readonly client: Langfuse;
+  readonly observation?: Observation | undefined;
+  readonly propagated?: TraceAttributes | undefined;
+  /** What is current for the others. */
+  readonly others?: Current | undefined;
+}
 
 type StorageClass = new <T>() => Storage<T>;
 
-/** The current observation; undefined outside of any, and on hosts that cannot tell. */
-export function currentObservation(): Observation | undefined {
-  return storage()?.getStore();
+/** What is current for this client, or for the one that was made current last. */
+export function current(client?: Langfuse): Current | undefined {
+  let found = storage()?.getStore();
+  while (client && found && found.client !== client) {
+    found = found.others;
+  }
+  return found;
+}
+
+/** The current observation of this client, or the one that was made current last; undefined on hosts that cannot tell. */
+export function activeObservation(client?: Langfuse): Observation | undefined {
+  return current(client)?.observation;
 }
 
 /** Calls `callback` with `observation` as the current one, through everything it awaits. */
-export function withCurrentObservation<R>(observation: Observation, callback: () => R): R {
-  const current = storage();
-  return current ? current.run(observation, callback) : callback();
+export function withinObservation<R>(observation: Observation, callback: () => R): R {
+  const { client } = observation;
+  return within({ client, observation, propagated: current(client)?.propagated }, callback);
+}
+
+/** Calls `callback` with these as what is current for their client. */
+export function within<R>(own: Omit<Current, "others">, callback: () => R): R {
+  const around = storage();
+  if (!around) {
+    return callback();
+  }
+  return around.run({ ...own, others: without(own.client, around.getStore()) }, callback);
+}
+
+/** One entry a client, so that the list does not grow with the depth of the calls. */
+function without(client: Langfuse, entry: Current | undefined): Current | undefined {
+  if (!entry || entry.client === client) {
+    return entry?.others;
+  }
+  return { ...entry, others: without(client, entry.others) };
 }
 
 /** Made on first use, so that importing this module does nothing. */
-function storage(): Storage<Observation> | null {
+function storage(): Storage<Current> | null {
   const state = shared();
-  if (state.currentObservation === undefined) {
+  if (state.current === undefined) {
     const AsyncLocalStorage = findStorageClass();
-    state.currentObservation = AsyncLocalStorage ? new AsyncLocalStorage<Observation>() : null;
+    state.current = AsyncLocalStorage ? new AsyncLocalStorage<Current>() : null;
   }
-  return state.currentObservation;
+  return state.current;
 }
 
 /** Asked for at run time: an import of `node:async_hooks` keeps a Worker without Node.js compatibility from starting. */
