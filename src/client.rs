@@ -282,16 +282,18 @@ impl ObservationBuilder {
         let start = self.start.unwrap_or_else(|| host::now().max(earliest_start));
         let context = SpanContext { trace_id, observation_id: ObservationId::from_random(host::random()) };
         let trace = self.trace.map_or(inherited, Arc::new);
-        let open = self.langfuse.keeps(trace_id).then(|| Box::new(ObservationData {
-            context,
-            parent,
-            is_local_root,
-            kind: self.kind,
-            name: self.name,
-            start,
-            attributes: self.attributes,
-            trace: Arc::clone(&trace),
-        }));
+        let open = self.langfuse.keeps(trace_id).then(|| {
+            Box::new(ObservationData {
+                context,
+                parent,
+                is_local_root,
+                kind: self.kind,
+                name: self.name,
+                start,
+                attributes: self.attributes,
+                trace: Arc::clone(&trace),
+            })
+        });
         let observation =
             Observation { langfuse: self.langfuse, context, trace, start, open: Mutex::new(open) };
         if self.kind == ObservationKind::Event {

@@ -4,8 +4,7 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
-use super::convert::{self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsStartOptions};
-use super::host;
+use super::{convert, host};
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
 use crate::observation::Level;
@@ -36,9 +35,10 @@ impl Langfuse {
     ///
     /// @throws Error that names the option, when one has a value that cannot be used.
     #[wasm_bindgen(constructor)]
-    pub fn new(options: Option<JsLangfuseOptions>) -> Result<Self, JsError> {
-        let options = options.as_ref().map(convert::langfuse_options).unwrap_or_default();
-        Self::open(&options.or_env(&host::env))
+    pub fn new(
+        #[wasm_bindgen(unchecked_optional_param_type = "LangfuseOptions | null")] options: &JsValue,
+    ) -> Result<Self, JsError> {
+        Self::open(&convert::langfuse_options(options).or_env(&host::env))
     }
 
     /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
@@ -71,22 +71,28 @@ impl Langfuse {
     pub fn start_observation(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
-        attributes: Option<JsAttributes>,
-        options: Option<JsStartOptions>,
+        #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Observation {
-        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
+        start(self.inner.observe(convert::name(name)), attributes, options)
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
-    pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.flush_promise(convert::flush_budget(options.as_ref())).unchecked_into()
+    pub fn flush(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
+    ) -> PromiseOfFlushReport {
+        self.inner.flush_promise(convert::flush_budget(options)).unchecked_into()
     }
 
     /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and
     /// reported as such. The promise is never rejected.
-    pub fn shutdown(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.shutdown_promise(convert::flush_budget(options.as_ref())).unchecked_into()
+    pub fn shutdown(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
+    ) -> PromiseOfFlushReport {
+        self.inner.shutdown_promise(convert::flush_budget(options)).unchecked_into()
     }
 }
 
@@ -119,14 +125,17 @@ impl Observation {
     }
 
     /// Takes over everything that `attributes` says, and returns the observation. After the end it does nothing.
-    pub fn update(&self, attributes: &JsAttributes) -> Self {
+    pub fn update(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "ObservationAttributes")] attributes: &JsValue,
+    ) -> Self {
         self.take_over(attributes);
         Self { inner: Rc::clone(&self.inner), kind: self.kind }
     }
 
     /// As `update`, without the handle that it returns: for a JavaScript layer that returns its own object.
     #[wasm_bindgen(js_name = takeOver, skip_typescript)]
-    pub fn take_over(&self, attributes: &JsAttributes) {
+    pub fn take_over(&self, attributes: &JsValue) {
         if self.inner.is_open() {
             self.inner.attributes(convert::attributes(attributes));
         }
@@ -148,10 +157,10 @@ impl Observation {
     pub fn start_observation(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
-        attributes: Option<JsAttributes>,
-        options: Option<JsStartOptions>,
+        #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Self {
-        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
+        start(self.inner.observe(convert::name(name)), attributes, options)
     }
 }
 
@@ -164,18 +173,11 @@ impl Drop for Observation {
     }
 }
 
-fn start(
-    mut builder: ObservationBuilder,
-    attributes: Option<&JsAttributes>,
-    options: Option<&JsStartOptions>,
-) -> Observation {
-    let convert::StartOptions { kind, start, parent } =
-        options.map(convert::start_options).unwrap_or_default();
+fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
+    let convert::StartOptions { kind, start, parent } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
-    if let Some(attributes) = attributes {
-        builder.attributes = convert::attributes(attributes);
-    }
+    builder.attributes = convert::attributes(attributes);
     if let Some(parent) = parent {
         builder = builder.parent(parent);
     }

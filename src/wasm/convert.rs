@@ -17,19 +17,6 @@ use crate::time::Timestamp;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The attributes of an observation, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "ObservationAttributes")]
-    pub type JsAttributes;
-    /// Options of a client, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "LangfuseOptions")]
-    pub type JsLangfuseOptions;
-    /// Options of an observation, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "StartObservationOptions")]
-    pub type JsStartOptions;
-    /// Options of a flush, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "FlushOptions")]
-    pub type JsFlushOptions;
-
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
     fn stringify(value: &JsValue) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
@@ -85,7 +72,7 @@ thread_local! {
 /// What stands in the place of a value that cannot be made into JSON text.
 const NOT_SERIALIZABLE: &str = "[not serializable]";
 
-pub(super) fn attributes(js: &JsAttributes) -> Attributes {
+pub(super) fn attributes(js: &JsValue) -> Attributes {
     let mut attributes = Attributes::default();
     if !js.is_object() {
         return attributes;
@@ -192,7 +179,7 @@ pub(super) struct StartOptions {
     pub(super) parent: Option<SpanContext>,
 }
 
-pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
+pub(super) fn start_options(js: &JsValue) -> StartOptions {
     if !js.is_object() {
         return StartOptions::default();
     }
@@ -222,7 +209,7 @@ fn span_context(parent: &JsValue) -> Result<SpanContext, Error> {
 }
 
 /// Options of a client: every kind of value in the form it has in an environment.
-pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
+pub(super) fn langfuse_options(js: &JsValue) -> Options {
     let mut options = Options::default();
     if js.is_object() {
         for (setting, name, _) in Setting::ALL {
@@ -235,9 +222,9 @@ pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
 }
 
 /// How long a flush may take.
-pub(super) fn flush_budget(js: Option<&JsFlushOptions>) -> Duration {
-    let millis = js.and_then(|js| named(js, "timeoutMs")).and_then(|millis| millis.as_f64());
-    let millis = millis.filter(|millis| *millis >= 0.0);
+pub(super) fn flush_budget(js: &JsValue) -> Duration {
+    let millis = if js.is_object() { named(js, "timeoutMs") } else { None };
+    let millis = millis.and_then(|millis| millis.as_f64()).filter(|millis| *millis >= 0.0);
     millis.map_or(DEFAULT_FLUSH_BUDGET, |millis| Duration::from_millis(millis as u64))
 }
 
