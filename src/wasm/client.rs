@@ -107,21 +107,21 @@ pub struct Observation {
 #[wasm_bindgen]
 impl Observation {
     /// Its id, 16 hex digits.
-    #[wasm_bindgen(getter)]
-    pub fn id(&self) -> String {
-        self.inner.id().to_hex()
+    #[wasm_bindgen(getter, unchecked_return_type = "string")]
+    pub fn id(&self) -> JsValue {
+        self.inner.id().to_hex().into()
     }
 
     /// Its trace's id, 32 hex digits.
-    #[wasm_bindgen(getter, js_name = traceId)]
-    pub fn trace_id(&self) -> String {
-        self.inner.trace_id().to_hex()
+    #[wasm_bindgen(getter, js_name = traceId, unchecked_return_type = "string")]
+    pub fn trace_id(&self) -> JsValue {
+        self.inner.trace_id().to_hex().into()
     }
 
     /// What it stands for, such as `generation`.
     #[wasm_bindgen(getter, js_name = type, unchecked_return_type = "ObservationType")]
-    pub fn kind(&self) -> String {
-        self.kind.to_owned()
+    pub fn kind(&self) -> JsValue {
+        self.kind.into()
     }
 
     /// Takes over everything that `attributes` says, and returns the observation. After the end it does nothing.
