@@ -180,7 +180,7 @@ pub struct ObservationBuilder {
 }
 
 impl ObservationBuilder {
-    fn new(langfuse: Langfuse, name: String, parent: Option<Current>) -> Self {
+    pub(crate) fn new(langfuse: Langfuse, name: String, parent: Option<Current>) -> Self {
         Self {
             langfuse,
             name,

@@ -74,7 +74,9 @@ impl Langfuse {
         #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
         #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Observation {
-        start(self.inner.observe(convert::name(name)), attributes, options)
+        // Not `observe`: which observation is the current one, the JavaScript layer knows.
+        let builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), None);
+        start(builder, attributes, options)
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly

@@ -66,7 +66,7 @@ const PROPERTIES: [(&str, Field, Form); 11] = [
 
 thread_local! {
     /// The names of [`PROPERTIES`], which are made once.
-    static NAMES: OnceCell<Vec<JsValue>> = const { OnceCell::new() };
+    static NAMES: OnceCell<[JsValue; PROPERTIES.len()]> = const { OnceCell::new() };
 }
 
 /// What stands in the place of a value that cannot be made into JSON text.
@@ -78,8 +78,7 @@ pub(super) fn attributes(js: &JsValue) -> Attributes {
         return attributes;
     }
     NAMES.with(|names| {
-        let names =
-            names.get_or_init(|| PROPERTIES.iter().map(|(name, _, _)| JsValue::from_str(name)).collect());
+        let names = names.get_or_init(|| PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)));
         for (name, (_, field, form)) in names.iter().zip(PROPERTIES) {
             if let Some(text) = host::property(js, name).and_then(|value| formed(&value, form)) {
                 attributes.fields.set(field, text);

@@ -83,11 +83,17 @@ pub(crate) fn now() -> Timestamp {
 
 /// Random bytes for ids, from a block that one call into the host fills for many.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill(&mut bytes);
+    bytes
+}
+
+fn fill(bytes: &mut [u8]) {
     const BLOCK: usize = 512;
     thread_local! {
         static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
-    if POOL.with_borrow(|pool| pool.len() < N) {
+    if POOL.with_borrow(|pool| pool.len() < bytes.len()) {
         let mut block = vec![0; BLOCK];
         if get_random_values(&mut block).is_err() {
             fill_weakly(&mut block);
@@ -95,12 +101,10 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
         drop(POOL.replace(block));
     }
     POOL.with_borrow_mut(|pool| {
-        let mut bytes = [0; N];
-        for byte in &mut bytes {
+        for byte in bytes {
             *byte = pool.pop().unwrap_or_default();
         }
-        bytes
-    })
+    });
 }
 
 /// Workers refuse their entropy outside a request; an id made there needs only to be unlikely to come twice.
