@@ -162,16 +162,12 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
         set_number(&reasons, reason, count as f64);
     }
     set(&object, "dropReasons", &reasons);
-    for (name, count) in [
-        ("handedOver", report.handed_over),
-        ("requests", report.requests),
-        ("attempts", report.attempts),
-        ("ambiguous", report.ambiguous),
-        ("bytes", report.bytes),
-        ("durationMs", report.duration_ms),
-    ] {
-        set_number(&object, name, count as f64);
-    }
+    set_number(&object, "handedOver", report.handed_over as f64);
+    set_number(&object, "requests", report.requests as f64);
+    set_number(&object, "attempts", report.attempts as f64);
+    set_number(&object, "ambiguous", report.ambiguous as f64);
+    set_number(&object, "bytes", report.bytes as f64);
+    set_number(&object, "durationMs", report.duration_ms as f64);
     object.into()
 }
 
@@ -207,16 +203,12 @@ impl Target {
     pub(crate) fn post(&self, body: &[u8]) -> Result<Sent, JsValue> {
         let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
         let headers = Object::new();
-        for (name, value) in [
-            ("authorization", &*["Basic ", &credentials].concat()),
-            ("content-type", "application/x-protobuf"),
-            ("x-langfuse-ingestion-version", "4"),
-            ("x-langfuse-sdk-name", "langfuse-edge"),
-            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
-            ("x-langfuse-public-key", &self.public_key),
-        ] {
-            set_text(&headers, name, value);
-        }
+        set_text(&headers, "authorization", &["Basic ", &credentials].concat());
+        set_text(&headers, "content-type", "application/x-protobuf");
+        set_text(&headers, "x-langfuse-ingestion-version", "4");
+        set_text(&headers, "x-langfuse-sdk-name", "langfuse-edge");
+        set_text(&headers, "x-langfuse-sdk-version", env!("CARGO_PKG_VERSION"));
+        set_text(&headers, "x-langfuse-public-key", &self.public_key);
         let abort = AbortController::new()?;
         let init = Object::new();
         set_text(&init, "method", "POST");
