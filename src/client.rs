@@ -30,7 +30,7 @@ pub struct Langfuse {
 #[derive(Debug)]
 struct Enabled {
     driver: Driver,
-    config: Config,
+    config: Box<Config>,
 }
 
 impl Langfuse {
@@ -51,7 +51,7 @@ impl Langfuse {
         match options.parse()? {
             Setup::Enabled(config) => {
                 let driver = Driver::start(&config)?;
-                Ok(Self { enabled: Some(Arc::new(Enabled { driver, config: *config })) })
+                Ok(Self { enabled: Some(Arc::new(Enabled { driver, config })) })
             }
             Setup::Disabled { missing } => {
                 if let Some(missing) = missing {
@@ -208,7 +208,7 @@ pub struct ObservationBuilder {
 }
 
 impl ObservationBuilder {
-    fn new(langfuse: Langfuse, name: String, parent: Option<Current>) -> Self {
+    pub(crate) fn new(langfuse: Langfuse, name: String, parent: Option<Current>) -> Self {
         Self {
             langfuse,
             name,
@@ -310,15 +310,17 @@ impl ObservationBuilder {
         let start = self.start.unwrap_or_else(|| host::now().max(earliest_start));
         let context = SpanContext { trace_id, observation_id: ObservationId::from_random(host::random()) };
         let trace = self.trace.map_or(inherited, Arc::new);
-        let open = self.langfuse.keeps(trace_id).then(|| ObservationData {
-            context,
-            parent,
-            is_local_root,
-            kind: self.kind,
-            name: self.name,
-            start,
-            attributes: self.attributes,
-            trace: Arc::clone(&trace),
+        let open = self.langfuse.keeps(trace_id).then(|| {
+            Box::new(ObservationData {
+                context,
+                parent,
+                is_local_root,
+                kind: self.kind,
+                name: self.name,
+                start,
+                attributes: self.attributes,
+                trace: Arc::clone(&trace),
+            })
         });
         let observation =
             Observation { langfuse: self.langfuse, context, trace, start, open: Mutex::new(open) };
@@ -342,7 +344,7 @@ pub struct Observation {
     context: SpanContext,
     trace: Arc<TraceAttributes>,
     start: Timestamp,
-    open: Mutex<Option<ObservationData>>,
+    open: Mutex<Option<Box<ObservationData>>>,
 }
 
 impl Observation {
@@ -427,7 +429,7 @@ impl Observation {
     pub fn end_at(&self, end: Timestamp) {
         let open = self.lock().take();
         if let (Some(open), Some(Enabled { driver, config })) = (open, self.langfuse.enabled.as_deref()) {
-            driver.push(wire::encode(open, end, config.environment(), config.release()));
+            driver.push(wire::encode(*open, end, config.environment(), config.release()));
         }
     }
 
@@ -458,7 +460,7 @@ impl Observation {
     }
 
     /// A panic of the user's `Serialize` while the lock is held leaves the data whole, so its poison is ignored.
-    fn lock(&self) -> MutexGuard<'_, Option<ObservationData>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<ObservationData>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

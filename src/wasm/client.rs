@@ -4,9 +4,7 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
-use super::convert::{
-    self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsScoreBody, JsStartOptions, Score,
-};
+use super::convert::{self, Score};
 use super::host;
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
@@ -38,9 +36,10 @@ impl Langfuse {
     ///
     /// @throws Error that names the option, when one has a value that cannot be used.
     #[wasm_bindgen(constructor)]
-    pub fn new(options: Option<JsLangfuseOptions>) -> Result<Self, JsError> {
-        let options = options.as_ref().map(convert::langfuse_options).unwrap_or_default();
-        Self::open(&options.or_env(&host::env))
+    pub fn new(
+        #[wasm_bindgen(unchecked_optional_param_type = "LangfuseOptions | null")] options: &JsValue,
+    ) -> Result<Self, JsError> {
+        Self::open(&convert::langfuse_options(options).or_env(&host::env))
     }
 
     /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
@@ -73,15 +72,17 @@ impl Langfuse {
     pub fn start_observation(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
-        attributes: Option<JsAttributes>,
-        options: Option<JsStartOptions>,
+        #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Observation {
-        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
+        // Not `observe`: which observation is the current one, the JavaScript layer knows.
+        let builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), None);
+        start(builder, attributes, options)
     }
 
     /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.
     #[wasm_bindgen(js_name = createScore)]
-    pub fn create_score(&self, body: &JsScoreBody) {
+    pub fn create_score(&self, #[wasm_bindgen(unchecked_param_type = "ScoreBody")] body: &JsValue) {
         if let Some(Score { id, trace_id, json, has_environment }) = convert::score(body) {
             self.inner.record_score(id.as_deref(), trace_id, &json, has_environment);
         }
@@ -89,14 +90,20 @@ impl Langfuse {
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
-    pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.promise(convert::flush_settings(options.as_ref())).unchecked_into()
+    pub fn flush(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
+    ) -> PromiseOfFlushReport {
+        self.inner.promise(convert::flush_settings(options)).unchecked_into()
     }
 
     /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and
     /// reported as such. The promise is never rejected.
-    pub fn shutdown(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.shutdown_promise(convert::flush_budget(options.as_ref())).unchecked_into()
+    pub fn shutdown(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
+    ) -> PromiseOfFlushReport {
+        self.inner.shutdown_promise(convert::flush_budget(options)).unchecked_into()
     }
 }
 
@@ -111,32 +118,35 @@ pub struct Observation {
 #[wasm_bindgen]
 impl Observation {
     /// Its id, 16 hex digits.
-    #[wasm_bindgen(getter)]
-    pub fn id(&self) -> String {
-        self.inner.id().to_hex()
+    #[wasm_bindgen(getter, unchecked_return_type = "string")]
+    pub fn id(&self) -> JsValue {
+        self.inner.id().to_hex().into()
     }
 
     /// Its trace's id, 32 hex digits.
-    #[wasm_bindgen(getter, js_name = traceId)]
-    pub fn trace_id(&self) -> String {
-        self.inner.trace_id().to_hex()
+    #[wasm_bindgen(getter, js_name = traceId, unchecked_return_type = "string")]
+    pub fn trace_id(&self) -> JsValue {
+        self.inner.trace_id().to_hex().into()
     }
 
     /// What it stands for, such as `generation`.
     #[wasm_bindgen(getter, js_name = type, unchecked_return_type = "ObservationType")]
-    pub fn kind(&self) -> String {
-        self.kind.to_owned()
+    pub fn kind(&self) -> JsValue {
+        self.kind.into()
     }
 
     /// Takes over everything that `attributes` says, and returns the observation. After the end it does nothing.
-    pub fn update(&self, attributes: &JsAttributes) -> Self {
+    pub fn update(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "ObservationAttributes")] attributes: &JsValue,
+    ) -> Self {
         self.take_over(attributes);
         Self { inner: Rc::clone(&self.inner), kind: self.kind }
     }
 
     /// As `update`, without the handle that it returns: for a JavaScript layer that returns its own object.
     #[wasm_bindgen(js_name = takeOver, skip_typescript)]
-    pub fn take_over(&self, attributes: &JsAttributes) {
+    pub fn take_over(&self, attributes: &JsValue) {
         if self.inner.is_open() {
             self.inner.attributes(convert::attributes(attributes));
         }
@@ -158,10 +168,10 @@ impl Observation {
     pub fn start_observation(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
-        attributes: Option<JsAttributes>,
-        options: Option<JsStartOptions>,
+        #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Self {
-        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
+        start(self.inner.observe(convert::name(name)), attributes, options)
     }
 }
 
@@ -174,18 +184,11 @@ impl Drop for Observation {
     }
 }
 
-fn start(
-    mut builder: ObservationBuilder,
-    attributes: Option<&JsAttributes>,
-    options: Option<&JsStartOptions>,
-) -> Observation {
-    let convert::StartOptions { kind, start, parent } =
-        options.map(convert::start_options).unwrap_or_default();
+fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
+    let convert::StartOptions { kind, start, parent } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
-    if let Some(attributes) = attributes {
-        builder.attributes = convert::attributes(attributes);
-    }
+    builder.attributes = convert::attributes(attributes);
     if let Some(parent) = parent {
         builder = builder.parent(parent);
     }

@@ -18,22 +18,6 @@ use crate::time::Timestamp;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The attributes of an observation, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "ObservationAttributes")]
-    pub type JsAttributes;
-    /// Options of a client, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "LangfuseOptions")]
-    pub type JsLangfuseOptions;
-    /// Options of an observation, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "StartObservationOptions")]
-    pub type JsStartOptions;
-    /// What a score says, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "ScoreBody")]
-    pub type JsScoreBody;
-    /// Options of a flush, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "FlushOptions")]
-    pub type JsFlushOptions;
-
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
     fn stringify(value: &JsValue) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
@@ -78,20 +62,19 @@ const PROPERTIES: [(&str, Field, Form); 11] = [
 
 thread_local! {
     /// The names of [`PROPERTIES`], which are made once.
-    static NAMES: OnceCell<Vec<JsValue>> = const { OnceCell::new() };
+    static NAMES: OnceCell<[JsValue; PROPERTIES.len()]> = const { OnceCell::new() };
 }
 
 /// What stands in the place of a value that cannot be made into JSON text.
 const NOT_SERIALIZABLE: &str = "[not serializable]";
 
-pub(super) fn attributes(js: &JsAttributes) -> Attributes {
+pub(super) fn attributes(js: &JsValue) -> Attributes {
     let mut attributes = Attributes::default();
     if !js.is_object() {
         return attributes;
     }
     NAMES.with(|names| {
-        let names =
-            names.get_or_init(|| PROPERTIES.iter().map(|(name, _, _)| JsValue::from_str(name)).collect());
+        let names = names.get_or_init(|| PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)));
         for (name, (_, field, form)) in names.iter().zip(PROPERTIES) {
             if let Some(text) = host::property(js, name).and_then(|value| formed(&value, form)) {
                 attributes.fields.set(field, text);
@@ -186,7 +169,7 @@ pub(super) struct StartOptions {
     pub(super) parent: Option<SpanContext>,
 }
 
-pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
+pub(super) fn start_options(js: &JsValue) -> StartOptions {
     if !js.is_object() {
         return StartOptions::default();
     }
@@ -216,7 +199,7 @@ fn span_context(parent: &JsValue) -> Result<SpanContext, Error> {
 }
 
 /// Options of a client: every kind of value in the form it has in an environment.
-pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
+pub(super) fn langfuse_options(js: &JsValue) -> Options {
     let mut options = Options::default();
     if js.is_object() {
         for (setting, name, _) in Setting::ALL {
@@ -236,7 +219,7 @@ pub(super) struct Score {
     pub(super) has_environment: bool,
 }
 
-pub(super) fn score(body: &JsScoreBody) -> Option<Score> {
+pub(super) fn score(body: &JsValue) -> Option<Score> {
     let text = |name| named(body, name).and_then(|value| value.as_string());
     let Ok(Some(json)) = stringify(body) else {
         host::warn("langfuse-edge: the score is left out: it cannot be made into JSON text");
@@ -251,9 +234,10 @@ pub(super) fn score(body: &JsScoreBody) -> Option<Score> {
 }
 
 /// What a flush is to do.
-pub(super) fn flush_settings(js: Option<&JsFlushOptions>) -> FlushSettings {
+pub(super) fn flush_settings(js: &JsValue) -> FlushSettings {
     let mut settings = FlushSettings::from(flush_budget(js));
-    if let Some(scope) = js.and_then(|js| named(js, "scope")) {
+    let scope = if js.is_object() { named(js, "scope") } else { None };
+    if let Some(scope) = scope {
         let ids = if scope.is_string() { Array::of1(&scope) } else { Array::from(&scope) };
         let mut traces = Vec::new();
         for index in 0..ids.length() {
@@ -266,9 +250,9 @@ pub(super) fn flush_settings(js: Option<&JsFlushOptions>) -> FlushSettings {
 }
 
 /// How long a flush may take.
-pub(super) fn flush_budget(js: Option<&JsFlushOptions>) -> Duration {
-    let millis = js.and_then(|js| named(js, "timeoutMs")).and_then(|millis| millis.as_f64());
-    let millis = millis.filter(|millis| *millis >= 0.0);
+pub(super) fn flush_budget(js: &JsValue) -> Duration {
+    let millis = if js.is_object() { named(js, "timeoutMs") } else { None };
+    let millis = millis.and_then(|millis| millis.as_f64()).filter(|millis| *millis >= 0.0);
     millis.map_or(DEFAULT_FLUSH_BUDGET, |millis| Duration::from_millis(millis as u64))
 }
 

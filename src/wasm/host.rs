@@ -91,11 +91,17 @@ pub(crate) fn now() -> Timestamp {
 
 /// Random bytes for ids, from a block that one call into the host fills for many.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill(&mut bytes);
+    bytes
+}
+
+fn fill(bytes: &mut [u8]) {
     const BLOCK: usize = 512;
     thread_local! {
         static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
-    if POOL.with_borrow(|pool| pool.len() < N) {
+    if POOL.with_borrow(|pool| pool.len() < bytes.len()) {
         let mut block = vec![0; BLOCK];
         if get_random_values(&mut block).is_err() {
             fill_weakly(&mut block);
@@ -103,12 +109,10 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
         drop(POOL.replace(block));
     }
     POOL.with_borrow_mut(|pool| {
-        let mut bytes = [0; N];
-        for byte in &mut bytes {
+        for byte in bytes {
             *byte = pool.pop().unwrap_or_default();
         }
-        bytes
-    })
+    });
 }
 
 /// Workers refuse their entropy outside a request; an id made there needs only to be unlikely to come twice.
@@ -166,16 +170,12 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
         set_number(&reasons, reason, count as f64);
     }
     set(&object, "dropReasons", &reasons);
-    for (name, count) in [
-        ("handedOver", report.handed_over),
-        ("requests", report.requests),
-        ("attempts", report.attempts),
-        ("ambiguous", report.ambiguous),
-        ("bytes", report.bytes),
-        ("durationMs", report.duration_ms),
-    ] {
-        set_number(&object, name, count as f64);
-    }
+    set_number(&object, "handedOver", report.handed_over as f64);
+    set_number(&object, "requests", report.requests as f64);
+    set_number(&object, "attempts", report.attempts as f64);
+    set_number(&object, "ambiguous", report.ambiguous as f64);
+    set_number(&object, "bytes", report.bytes as f64);
+    set_number(&object, "durationMs", report.duration_ms as f64);
     object.into()
 }
 
@@ -211,16 +211,12 @@ impl Target {
     pub(crate) fn post(&self, kind: RecordKind, body: &[u8]) -> Result<Sent, JsValue> {
         let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
         let headers = Object::new();
-        for (name, value) in [
-            ("authorization", &*["Basic ", &credentials].concat()),
-            ("content-type", kind.content_type()),
-            ("x-langfuse-ingestion-version", "4"),
-            ("x-langfuse-sdk-name", "langfuse-edge"),
-            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
-            ("x-langfuse-public-key", &self.public_key),
-        ] {
-            set_text(&headers, name, value);
-        }
+        set_text(&headers, "authorization", &["Basic ", &credentials].concat());
+        set_text(&headers, "content-type", kind.content_type());
+        set_text(&headers, "x-langfuse-ingestion-version", "4");
+        set_text(&headers, "x-langfuse-sdk-name", "langfuse-edge");
+        set_text(&headers, "x-langfuse-sdk-version", env!("CARGO_PKG_VERSION"));
+        set_text(&headers, "x-langfuse-public-key", &self.public_key);
         let abort = AbortController::new()?;
         let init = Object::new();
         set_text(&init, "method", "POST");
