@@ -110,7 +110,8 @@ impl SteadyClock {
     pub(crate) fn advance(&mut self, now: Timestamp) -> Timestamp {
         let steady = Timestamp((now + self.set_back).0.saturating_sub(nanos(self.leapt)));
         self.set_back += self.last.since(steady);
-        let steady = steady.max(self.last);
+        // 1970 itself is a time, too: what comes after it is a leap.
+        let steady = steady.max(self.last).max(Timestamp(1));
         if self.last > Timestamp::default() {
             self.leapt += steady.since(self.last + LONGEST_STEP);
             self.last = steady.min(self.last + LONGEST_STEP);
