@@ -18,7 +18,7 @@ impl Langfuse {
     ///
     /// It works inside an async runtime too, where it blocks the thread all the same.
     pub fn flush_blocking(&self) -> FlushReport {
-        match self.driver() {
+        match self.flusher() {
             Some(driver) => {
                 driver.flush_blocking(|exporter, now| exporter.begin_flush(DEFAULT_FLUSH_BUDGET, now))
             }

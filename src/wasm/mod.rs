@@ -33,7 +33,7 @@ impl Langfuse {
     }
 
     fn promise(&self, begin: &dyn Fn(&mut Exporter, Timestamp) -> FlushId) -> js_sys::Promise {
-        let promise = match self.driver() {
+        let promise = match self.flusher() {
             Some(driver) => driver.start_flush(begin),
             None => host::Promise::resolve(&host::report_object(&FlushReport::nothing_to_do())),
         };

@@ -2,5 +2,6 @@
 
 mod examples;
 mod flush;
+mod open;
 mod receiver;
 mod workflow;
