@@ -283,6 +283,19 @@ impl Attributes {
             self.metadata.set(&name, value);
         }
     }
+
+    /// Says what went wrong with it, and takes nothing away: ERROR stays, and a status message stays before `why`.
+    pub(crate) fn complain(&mut self, level: Level, why: &str) {
+        let fields = &mut self.fields;
+        if fields.get(Field::Level).is_none_or(|known| known.as_str() != Level::Error.as_str()) {
+            fields.set(Field::Level, level.as_str());
+        }
+        let message = match fields.get(Field::StatusMessage) {
+            Some(message) => [message.as_str(), " (", why, ")"].concat(),
+            None => why.to_owned(),
+        };
+        fields.set(Field::StatusMessage, message);
+    }
 }
 
 /// What all observations of a trace say. Langfuse keeps no record of a trace: it gathers these from the

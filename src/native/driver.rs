@@ -1,6 +1,7 @@
 //! Drives the exporter from a thread with a private runtime, so that a flush works from any runtime, from none, and
 //! after the caller's runtime is gone.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,8 @@ enum Command {
     SendInAWhile,
     /// As many records wait as are sent without anybody asking.
     SendNow,
+    /// Records have waited for as long as they may.
+    IntervalIsOver,
 }
 
 type Reply = Box<dyn FnOnce(FlushReport) + Send>;
@@ -49,20 +52,24 @@ impl Driver {
         };
         let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
         let (commands, inbox) = unbounded_channel();
+        let flush_at = u64::from(config.flush_at());
         let http = Http::new(config)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| cannot_start(&error))?;
         let worker = Worker {
             exporter: Arc::clone(&exporter),
             http,
+            flush_at,
             interval: config.flush_interval(),
+            is_sending: Cell::new(false),
+            is_overdue: Cell::new(false),
             commands: commands.downgrade(),
         };
         let thread = std::thread::Builder::new().name("langfuse-edge".to_owned());
         thread
             .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { exporter, flush_at: u64::from(config.flush_at()), commands })
+        Ok(Self { exporter, flush_at, commands })
     }
 
     pub(crate) fn push(&self, record: Record) {
@@ -116,7 +123,12 @@ impl Driver {
 struct Worker {
     exporter: Arc<Mutex<Exporter>>,
     http: Http,
+    flush_at: u64,
     interval: Duration,
+    /// A flush that nobody asked for is under way. There is one at a time, so that a burst travels in full batches.
+    is_sending: Cell<bool>,
+    /// The interval was over while it was.
+    is_overdue: Cell<bool>,
     /// Weak, so that the thread ends when the last handle is gone.
     commands: WeakUnboundedSender<Command>,
 }
@@ -127,7 +139,7 @@ impl Worker {
         loop {
             let command = match due {
                 None => inbox.recv().await,
-                Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::SendNow)),
+                Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::IntervalIsOver)),
             };
             match command {
                 Some(Command::Drive(flush, reply)) => {
@@ -137,20 +149,40 @@ impl Worker {
                 Some(Command::SendInAWhile) => {
                     due.get_or_insert_with(|| Instant::now() + self.interval);
                 }
-                Some(Command::SendNow) => {
+                Some(Command::IntervalIsOver) if self.is_sending.get() => {
                     due = None;
-                    let worker = Rc::clone(&self);
-                    spawn_local(async move { worker.send_everything().await });
+                    self.is_overdue.set(true);
                 }
-                None => return self.send_everything().await,
+                Some(Command::SendNow) if self.is_sending.get() => (),
+                Some(Command::SendNow | Command::IntervalIsOver) => {
+                    // What this flush does not cover waits for as long at most.
+                    due = (self.waiting() > 0).then(|| Instant::now() + self.interval);
+                    self.is_sending.set(true);
+                    let worker = Rc::clone(&self);
+                    spawn_local(async move { worker.send_by_itself().await });
+                }
+                None => {
+                    self.send_everything().await;
+                    return;
+                }
             }
         }
     }
 
-    async fn send_everything(&self) {
+    async fn send_by_itself(&self) {
+        let report = self.send_everything().await;
+        self.is_sending.set(false);
+        let is_overdue = self.is_overdue.take();
+        // After a failure the next one waits for the interval.
+        if report.retained == 0 && (is_overdue || self.waiting() >= self.flush_at) {
+            self.tell(Command::SendNow);
+        }
+    }
+
+    async fn send_everything(&self) -> FlushReport {
         let now = host::now();
         let flush = lock(&self.exporter).begin_flush(DEFAULT_FLUSH_BUDGET, now);
-        self.drive(flush).await;
+        self.drive(flush).await
     }
 
     async fn drive(&self, flush: FlushId) -> FlushReport {
@@ -167,18 +199,24 @@ impl Worker {
                 Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
                 Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
                 Action::Done(report) => {
-                    self.take_care_of_leftovers();
+                    if self.waiting() > 0 {
+                        // What it retained, or did not cover.
+                        self.tell(Command::SendInAWhile);
+                    }
                     return report;
                 }
             }
         }
     }
 
-    /// What a flush retained, or did not cover, is sent when the interval is over.
-    fn take_care_of_leftovers(&self) {
-        let waiting = lock(&self.exporter).stats().queued;
-        if let Some(commands) = self.commands.upgrade().filter(|_| waiting > 0) {
-            drop(commands.send(Command::SendInAWhile));
+    fn waiting(&self) -> u64 {
+        lock(&self.exporter).stats().queued
+    }
+
+    /// When the last handle is gone, [`run`](Self::run) sends what is left.
+    fn tell(&self, command: Command) {
+        if let Some(commands) = self.commands.upgrade() {
+            drop(commands.send(command));
         }
     }
 }

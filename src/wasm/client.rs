@@ -107,7 +107,8 @@ impl Langfuse {
     }
 }
 
-/// An observation. It is recorded when it ends, complete, once.
+/// An observation. It is recorded when it ends, complete, once. One that is open for more than an hour, or the oldest of
+/// more than 10,000 open ones, is ended with level WARNING and a status message that says why.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Observation {
@@ -178,8 +179,8 @@ impl Observation {
 impl Drop for Observation {
     /// Only the garbage collector drops the last handle of an open observation: nobody can end it any more.
     fn drop(&mut self) {
-        if Rc::strong_count(&self.inner) == 1 && self.inner.is_open() {
-            self.inner.level(Level::Warning).status_message("never ended");
+        if Rc::strong_count(&self.inner) == 1 {
+            self.inner.complain(Level::Warning, "never ended");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod examples;
 mod flush;
+mod open;
 mod receiver;
 mod scores;
 mod workflow;
