@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,16 +16,19 @@ use super::DEFAULT_FLUSH_BUDGET;
 use super::host::{self, Http};
 use crate::config::Config;
 use crate::error::Error;
-use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Settings};
-use crate::report::{FlushReport, Stats};
+use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Pushed, Settings};
+use crate::report::{DropReason, FlushReport, Stats};
 use crate::wire::Record;
 
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait to be sent, \
+    so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
 /// A handle to the sending thread. When the last one is gone, the thread sends what is left and ends; nobody waits for it.
 #[derive(Debug)]
 pub(crate) struct Driver {
     exporter: Arc<Mutex<Exporter>>,
+    has_warned: Arc<AtomicBool>,
     flush_at: u64,
     commands: UnboundedSender<Command>,
 }
@@ -51,6 +55,7 @@ impl Driver {
             ..Settings::default()
         };
         let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
+        let has_warned = Arc::default();
         let (commands, inbox) = unbounded_channel();
         let flush_at = u64::from(config.flush_at());
         let http = Http::new(config)?;
@@ -58,6 +63,7 @@ impl Driver {
         let runtime = runtime.map_err(|error| cannot_start(&error))?;
         let worker = Worker {
             exporter: Arc::clone(&exporter),
+            has_warned: Arc::clone(&has_warned),
             http,
             flush_at,
             interval: config.flush_interval(),
@@ -69,16 +75,23 @@ impl Driver {
         thread
             .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { exporter, flush_at, commands })
+        Ok(Self { exporter, has_warned, flush_at, commands })
     }
 
     pub(crate) fn push(&self, record: Record) {
-        let waiting = {
+        let (waiting, is_full) = {
             let now = host::now();
             let mut exporter = lock(&self.exporter);
-            exporter.push(record, now);
-            exporter.stats().queued
+            let before = exporter.stats();
+            let pushed = exporter.push(record, now);
+            let after = exporter.stats();
+            let is_closed = pushed == Pushed::Dropped(DropReason::Shutdown);
+            (after.queued, after.dropped > before.dropped && !is_closed)
         };
+        // Not under the lock: a logger of the user's may record.
+        if is_full && !self.has_warned.swap(true, Ordering::Relaxed) {
+            host::warn(QUEUE_IS_FULL);
+        }
         if waiting == self.flush_at {
             self.send(Command::SendNow);
         } else if waiting == 1 {
@@ -122,6 +135,8 @@ impl Driver {
 
 struct Worker {
     exporter: Arc<Mutex<Exporter>>,
+    /// It was said that records are dropped, and since then no flush has delivered everything.
+    has_warned: Arc<AtomicBool>,
     http: Http,
     flush_at: u64,
     interval: Duration,
@@ -199,6 +214,9 @@ impl Worker {
                 Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
                 Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
                 Action::Done(report) => {
+                    if report.ok {
+                        self.has_warned.store(false, Ordering::Relaxed);
+                    }
                     if self.waiting() > 0 {
                         // What it retained, or did not cover.
                         self.tell(Command::SendInAWhile);

@@ -19,12 +19,15 @@ use web_sys::{AbortController, Response};
 use super::host::{self, Promise, Sent, Target};
 use crate::config::Config;
 use crate::error::Error;
-use crate::exporter::{Action, Exporter, FlushId, FlushSettings, LeaseId, Request, Settings};
-use crate::report::{FlushReport, Stats};
+use crate::exporter::{Action, Exporter, FlushId, FlushSettings, LeaseId, Pushed, Request, Settings};
+use crate::report::{DropReason, FlushReport, Stats};
 use crate::retry::Outcome;
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::wire::Record;
+
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 16 MiB or 100000 observations wait to be sent, \
+    so the oldest are dropped: flush more often";
 
 /// A client's place in the table of clients. When it is dropped, flushes that are under way still end well.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ struct Client {
     /// By flush or lease, with the time they were set for. Dropping one clears it, a call into JavaScript, so that
     /// is done after the borrow.
     timers: RefCell<Table<(Timestamp, Timeout)>>,
+    /// It was said that records are dropped, and since then no flush has delivered everything.
+    has_warned: Cell<bool>,
     /// Its [`Driver`] is gone; the last flush removes it.
     is_orphan: Cell<bool>,
 }
@@ -109,6 +114,7 @@ impl Driver {
             exporter: RefCell::new(Exporter::new(settings)),
             target: Target::new(config),
             timers: RefCell::default(),
+            has_warned: Cell::new(false),
             is_orphan: Cell::new(false),
         };
         let client = CLIENTS.with_borrow_mut(|clients| {
@@ -121,7 +127,16 @@ impl Driver {
 
     pub(crate) fn push(&self, record: Record) {
         let now = host::now();
-        self.with(|this| this.exporter.borrow_mut().push(record, now));
+        let warns = self.with(|this| {
+            let mut exporter = this.exporter.borrow_mut();
+            let before = exporter.stats().dropped;
+            let pushed = exporter.push(record, now);
+            let is_closed = pushed == Pushed::Dropped(DropReason::Shutdown);
+            exporter.stats().dropped > before && !is_closed && !this.has_warned.replace(true)
+        });
+        if warns {
+            host::warn(QUEUE_IS_FULL);
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -188,6 +203,9 @@ impl Client {
             }
             Action::WaitUntil(time) => wait(client, flush.as_f64(), time.since(now)),
             Action::Done(report) => {
+                if report.ok {
+                    self.has_warned.set(false);
+                }
                 if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
                     remove_client(client);
                 }

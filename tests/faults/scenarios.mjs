@@ -307,7 +307,7 @@ export const SCENARIOS = [
     inapplicable: { native: "ending the program ends all of it", node: "ending the program ends all of it" },
   },
   { id: "F22", name: "trap", absent: "the state of a trapped module is not replaced yet" },
-  { id: "F23", name: "memory", absent: "minutes long, so it belongs to the stories in fake time, tests/it" },
+  { id: "F23", name: "memory", absent: "minutes long, so it is told in fake time, in tests/it/bounds.rs; its one warning in tests/native/bounds.rs and tests/js/queue-bound.test.mjs" },
 ];
 
 export function between(value, low, high, what) {

@@ -127,6 +127,24 @@ fn a_hanging_server_ends_in_retained_and_the_next_flush_delivers() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn with_default_settings_a_hanging_server_holds_a_flush_until_its_deadline_and_loses_nothing() {
+    // On wasm and natively.
+    for budget in [secs(25), secs(30)] {
+        let mut host = Host::new(move |request| if request.at < budget { hang() } else { status(200) });
+        host.record(1..=600);
+        let report = host.flush_within(budget);
+        assert_eq!((report.ok, report.delivered, report.retained, report.dropped), (false, 0, 600, 0));
+        assert!(budget - millis(20) <= host.now() && host.now() <= budget, "{:?}", host.now());
+        assert_eq!((report.requests, report.ambiguous), (0, report.attempts));
+
+        let next = host.flush_within(budget);
+        assert_eq!((next.ok, next.delivered, next.retained, next.dropped), (true, 600, 0, 0));
+        assert!(next.duration_ms < 10_000, "{} ms", next.duration_ms);
+        assert_eq!(host.exporter.stats().delivered, 600);
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn an_attempt_may_take_no_longer_than_the_flush() {
     let mut host = Host::new(|_| hang());
     host.record(1..=1);

@@ -1,5 +1,6 @@
 //! The native client, over real HTTP against the receiver.
 
+mod bounds;
 mod examples;
 mod flush;
 mod open;
