@@ -89,7 +89,7 @@ impl Options {
     /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`.
     #[must_use]
     pub fn or_env(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        for (setting, _, variables) in Setting::ALL {
+        for &(setting, _, variables) in &Setting::ALL {
             if self.get(setting).is_none() {
                 let from_env = |name: &&str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
                 if let Some(value) = variables.iter().find_map(from_env) {
