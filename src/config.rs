@@ -66,8 +66,10 @@ impl Options {
     }
 
     pub(crate) fn set(&mut self, setting: Setting, value: String) {
-        self.0.retain(|(known, _)| *known != setting);
-        self.0.push((setting, value));
+        match self.0.iter_mut().find(|(known, _)| *known == setting) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((setting, value)),
+        }
     }
 
     /// The project's keys.
