@@ -70,8 +70,10 @@ impl Options {
     }
 
     pub(crate) fn set(&mut self, setting: Setting, value: String) {
-        self.0.retain(|(known, _)| *known != setting);
-        self.0.push((setting, value));
+        match self.0.iter_mut().find(|(known, _)| *known == setting) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((setting, value)),
+        }
     }
 
     /// The project's keys.
@@ -93,7 +95,7 @@ impl Options {
     /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`, `LANGFUSE_AMBIGUOUS`.
     #[must_use]
     pub fn or_env(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        for (setting, _, variables) in Setting::ALL {
+        for &(setting, _, variables) in &Setting::ALL {
             if self.get(setting).is_none() {
                 let from_env = |name: &&str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
                 if let Some(value) = variables.iter().find_map(from_env) {

@@ -194,9 +194,13 @@ impl Metadata {
                 begin = end + 1;
             }
         }
-        match self.0.iter_mut().find(|(known, _)| *known == safe) {
+        self.put(safe, value);
+    }
+
+    fn put(&mut self, name: String, value: Text) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
-            None => self.0.push((safe, value)),
+            None => self.0.push((name, value)),
         }
     }
 
@@ -250,8 +254,14 @@ pub struct Fields(Vec<(Field, Text)>);
 impl Fields {
     /// Sets a field.
     pub fn set(&mut self, field: Field, text: impl Into<Text>) {
-        self.0.retain(|(known, _)| *known != field);
-        self.0.push((field, text.into()));
+        self.put(field, text.into());
+    }
+
+    fn put(&mut self, field: Field, text: Text) {
+        match self.0.iter_mut().find(|(known, _)| *known == field) {
+            Some((_, known)) => *known = text,
+            None => self.0.push((field, text)),
+        }
     }
 
     pub(crate) fn get(&self, field: Field) -> Option<&Text> {
@@ -277,10 +287,10 @@ impl Attributes {
     /// Takes over what `newer` says; metadata is merged by name.
     pub fn merge(&mut self, newer: Self) {
         for (field, text) in newer.fields.0 {
-            self.fields.set(field, text);
+            self.fields.put(field, text);
         }
         for (name, value) in newer.metadata.0 {
-            self.metadata.set(&name, value);
+            self.metadata.put(name, value);
         }
     }
 

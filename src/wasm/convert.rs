@@ -75,9 +75,9 @@ pub(super) fn attributes(js: &JsValue) -> Attributes {
     }
     NAMES.with(|names| {
         let names = names.get_or_init(|| PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)));
-        for (name, (_, field, form)) in names.iter().zip(PROPERTIES) {
-            if let Some(text) = host::property(js, name).and_then(|value| formed(&value, form)) {
-                attributes.fields.set(field, text);
+        for (name, (_, field, form)) in names.iter().zip(&PROPERTIES) {
+            if let Some(text) = host::property(js, name).and_then(|value| formed(&value, *form)) {
+                attributes.fields.set(*field, text);
             }
         }
     });
@@ -202,7 +202,7 @@ fn span_context(parent: &JsValue) -> Result<SpanContext, Error> {
 pub(super) fn langfuse_options(js: &JsValue) -> Options {
     let mut options = Options::default();
     if js.is_object() {
-        for (setting, name, _) in Setting::ALL {
+        for &(setting, name, _) in &Setting::ALL {
             if let Some(value) = named(js, name).and_then(|value| to_string(&value).ok()) {
                 options.set(setting, value);
             }
