@@ -42,16 +42,16 @@ impl Enabled {
     }
 
     /// Records an observation that has ended.
-    fn record(&self, observation: Box<ObservationData>, end: Timestamp) {
+    fn record(&self, observation: ObservationData, end: Timestamp) {
         let Self { driver, config, .. } = self;
-        driver.push(wire::encode(*observation, end, config.environment(), config.release()));
+        driver.push(wire::encode(observation, end, config.environment(), config.release()));
     }
 
     /// Ends what nobody has ended in time.
     fn end_neglected(&self, now: Timestamp) {
         let next = || self.open().take_neglected(now);
         while let Some(observation) = next() {
-            self.record(observation, now);
+            self.record(*observation, now);
         }
     }
 
@@ -339,7 +339,7 @@ impl ObservationBuilder {
         let trace = self.trace.map_or(inherited, Arc::new);
         let mut place = None;
         if let Some(enabled) = self.langfuse.enabled.as_deref().filter(|enabled| enabled.keeps(trace_id)) {
-            let data = Box::new(ObservationData {
+            let data = ObservationData {
                 context,
                 parent,
                 is_local_root,
@@ -348,11 +348,11 @@ impl ObservationBuilder {
                 start,
                 attributes: self.attributes,
                 trace: Arc::clone(&trace),
-            });
+            };
             if self.kind == ObservationKind::Event {
                 enabled.record(data, now);
             } else {
-                place = Some(enabled.open().start(data, now));
+                place = Some(enabled.open().start(Box::new(data), now));
                 enabled.end_neglected(now);
             }
         }
@@ -464,7 +464,7 @@ impl Observation {
         if let Some((enabled, place)) = self.kept() {
             let ended = enabled.open().end(place, self.context);
             if let Some(observation) = ended {
-                enabled.record(observation, end);
+                enabled.record(*observation, end);
             }
         }
     }

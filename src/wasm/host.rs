@@ -56,6 +56,11 @@ extern "C" {
     /// The global object itself.
     #[wasm_bindgen(js_namespace = globalThis, js_name = valueOf)]
     fn global() -> JsValue;
+    /// Headers of a response. `get` throws for names only that are none.
+    #[wasm_bindgen(js_name = Headers)]
+    type Headers;
+    #[wasm_bindgen(method)]
+    fn get(this: &Headers, name: &str) -> Option<String>;
     #[wasm_bindgen(js_name = btoa)]
     fn base64(text: &str) -> String;
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = parse)]
@@ -232,7 +237,8 @@ impl Target {
 
 /// Status and `Retry-After` of a response.
 pub(crate) fn response_head(response: &Response) -> (u16, Option<Duration>) {
-    let retry_after = response.headers().get("retry-after").ok().flatten();
+    let headers: Headers = response.headers().unchecked_into();
+    let retry_after = headers.get("retry-after");
     (response.status(), retry_after.and_then(|value| parse_retry_after(&value, until)))
 }
 

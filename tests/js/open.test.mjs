@@ -8,6 +8,7 @@ import { startScript } from "./support/program.mjs";
 import { receiverFor } from "./support/receiver.mjs";
 
 const TOO_MANY = "never ended: more than 10000 observations were open";
+const TOO_LONG = "never ended: open for more than 1 h";
 
 test("of more than 10,000 open observations the oldest is ended with a warning, and what is below it is recorded", async (t) => {
   const receiver = await receiverFor(t);
@@ -27,6 +28,34 @@ test("of more than 10,000 open observations the oldest is ended with a warning, 
   assert.deepEqual(named("job 0"), oldest, "ending it again does nothing");
   assert.deepEqual([named("child").parentObservationId, named("child").level], [oldest.id, "DEFAULT"]);
   assert.equal(named("job 1").statusMessage, TOO_MANY, "with the child, one too many was open again");
+});
+
+test("what is open for more than an hour is ended when a flush begins or another starts", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: Date.now() });
+  const receiver = await receiverFor(t);
+  const langfuse = new Langfuse(receiver.options);
+  const pass = async (minutes) => {
+    let delivered = 0;
+    for (let passed = 0; passed < minutes; passed += 10) {
+      t.mock.timers.tick(600_000);
+      ({ delivered } = await langfuse.flush());
+    }
+    return delivered;
+  };
+  const kept = [langfuse.startObservation("first")];
+  assert.equal(await pass(60), 0);
+  kept.push(langfuse.startObservation("second"));
+  t.mock.timers.tick(1);
+  assert.equal((await langfuse.flush()).delivered, 1);
+  const [first] = await receiver.rows();
+  assert.deepEqual([first.name, first.level, first.statusMessage], ["first", "WARNING", TOO_LONG]);
+  assert.equal(new Date(first.endTime).getTime(), Date.now(), "it ends when it is ended");
+
+  assert.equal(await pass(50), 0);
+  t.mock.timers.tick(600_001);
+  kept.push(langfuse.startObservation("third"));
+  assert.equal((await langfuse.flush()).delivered, 1);
+  assert.deepEqual((await receiver.rows()).map(({ name }) => name).toSorted(), ["first", "second"]);
 });
 
 test("a status message and the level ERROR stay when an observation is ended for its user", async (t) => {
