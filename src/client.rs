@@ -230,7 +230,7 @@ pub struct ObservationBuilder {
     parent_is_remote: bool,
     pub(crate) start: Option<Timestamp>,
     pub(crate) attributes: Attributes,
-    trace: Option<TraceAttributes>,
+    pub(crate) trace: Option<TraceAttributes>,
 }
 
 impl ObservationBuilder {
@@ -474,10 +474,16 @@ impl Observation {
         self.update(|known| known.merge(attributes))
     }
 
+    /// Replaces what it says of its trace. Children that start from now on say what it said when it started.
+    pub fn trace(&self, trace: TraceAttributes) -> &Self {
+        self.change(|observation| observation.trace = Arc::new(trace));
+        self
+    }
+
     /// Whether it has not ended yet, and will be recorded when it does.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.kept().is_some_and(|(enabled, place)| enabled.open().attributes(place, self.context).is_some())
+        self.kept().is_some_and(|(enabled, place)| enabled.open().get(place, self.context).is_some())
     }
 
     /// See [`Attributes::complain`].
@@ -490,12 +496,16 @@ impl Observation {
     }
 
     fn update(&self, change: impl FnOnce(&mut Attributes)) -> &Self {
-        if let Some((enabled, place)) = self.kept()
-            && let Some(attributes) = enabled.open().attributes(place, self.context)
-        {
-            change(attributes);
-        }
+        self.change(|observation| change(&mut observation.attributes));
         self
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ObservationData)) {
+        if let Some((enabled, place)) = self.kept()
+            && let Some(observation) = enabled.open().get(place, self.context)
+        {
+            change(observation);
+        }
     }
 
     /// Who keeps it while it is open, and where.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::id::SpanContext;
-use crate::observation::{Attributes, Level, ObservationData};
+use crate::observation::{Level, ObservationData};
 use crate::time::{SteadyClock, Timestamp};
 
 /// So many observations of a client may be open.
@@ -65,16 +65,15 @@ impl Open {
         Place(place)
     }
 
-    /// What an open observation says so far.
-    pub fn attributes(&mut self, place: Place, context: SpanContext) -> Option<&mut Attributes> {
+    /// An observation that is open.
+    pub fn get(&mut self, place: Place, context: SpanContext) -> Option<&mut ObservationData> {
         let slot = self.slots.get_mut(place.0 as usize)?;
-        let observation = slot.observation.as_mut()?;
-        (observation.context == context).then_some(&mut observation.attributes)
+        slot.observation.as_deref_mut().filter(|observation| observation.context == context)
     }
 
     /// Takes an observation that ends; none when it has ended before.
     pub fn end(&mut self, place: Place, context: SpanContext) -> Option<Box<ObservationData>> {
-        self.attributes(place, context)?;
+        self.get(place, context)?;
         self.take(place.0)
     }
 

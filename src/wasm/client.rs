@@ -153,6 +153,15 @@ impl Observation {
         }
     }
 
+    /// Replaces what it says of its trace; children that have started keep what they say. After the end it does nothing.
+    #[wasm_bindgen(js_name = updateTrace)]
+    pub fn update_trace(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "TraceAttributes")] attributes: &JsValue,
+    ) {
+        self.inner.trace(convert::trace_attributes(attributes));
+    }
+
     /// Ends it, now or at `endTime`. Ending again does nothing.
     pub fn end(
         &self,
@@ -186,12 +195,13 @@ impl Drop for Observation {
 }
 
 fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
-    let convert::StartOptions { kind, start, parent } = convert::start_options(options);
+    let convert::StartOptions { kind, start, parent, trace } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
     builder.attributes = convert::attributes(attributes);
     if let Some(parent) = parent {
         builder = builder.parent(parent);
     }
+    builder.trace = trace;
     Observation { inner: Rc::new(builder.start()), kind: kind.as_str() }
 }

@@ -13,7 +13,7 @@ use crate::config::{Options, Setting};
 use crate::error::Error;
 use crate::exporter::{FlushSettings, Scope};
 use crate::id::{ObservationId, SpanContext, TraceId};
-use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text};
+use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text, TraceAttributes};
 use crate::time::Timestamp;
 
 #[wasm_bindgen]
@@ -45,8 +45,8 @@ enum Form {
     Time,
 }
 
-/// The properties of `ObservationAttributes` that are one field each.
-const PROPERTIES: [(&str, Field, Form); 11] = [
+/// The properties of `ObservationAttributes` and `TraceAttributes` that are one field each.
+const PROPERTIES: [(&str, Field, Form); 14] = [
     ("input", Field::Input, Form::Any),
     ("output", Field::Output, Form::Any),
     ("level", Field::Level, Form::String),
@@ -58,6 +58,9 @@ const PROPERTIES: [(&str, Field, Form); 11] = [
     ("usageDetails", Field::UsageDetails, Form::Object),
     ("costDetails", Field::CostDetails, Form::Costs),
     ("completionStartTime", Field::CompletionStart, Form::Time),
+    ("traceName", Field::TraceName, Form::String),
+    ("userId", Field::UserId, Form::String),
+    ("sessionId", Field::SessionId, Form::String),
 ];
 
 thread_local! {
@@ -89,6 +92,22 @@ pub(super) fn attributes(js: &JsValue) -> Attributes {
         attributes.fields.set(Field::PromptVersion, version);
     }
     attributes
+}
+
+pub(super) fn trace_attributes(js: &JsValue) -> TraceAttributes {
+    let Attributes { fields, metadata } = attributes(js);
+    let tags = if js.is_object() { named(js, "tags") } else { None };
+    TraceAttributes { fields, metadata, tags: tags.map(|tags| texts(&tags)).unwrap_or_default() }
+}
+
+/// A list of strings, or one by itself.
+fn texts(list: &JsValue) -> Vec<String> {
+    let list = if list.is_string() { Array::of1(list) } else { Array::from(list) };
+    let mut texts = Vec::new();
+    for index in 0..list.length() {
+        texts.extend(list.get(index).as_string());
+    }
+    texts
 }
 
 fn formed(value: &JsValue, form: Form) -> Option<Text> {
@@ -167,6 +186,7 @@ pub(super) struct StartOptions {
     pub(super) kind: ObservationKind,
     pub(super) start: Option<Timestamp>,
     pub(super) parent: Option<SpanContext>,
+    pub(super) trace: Option<TraceAttributes>,
 }
 
 pub(super) fn start_options(js: &JsValue) -> StartOptions {
@@ -181,6 +201,7 @@ pub(super) fn start_options(js: &JsValue) -> StartOptions {
             .unwrap_or_else(warn),
         start: named(js, "startTime").and_then(|start| time(&start)),
         parent: parent.and_then(|parent| span_context(&parent).map_err(warn::<()>).ok()),
+        trace: named(js, "trace").map(|trace| trace_attributes(&trace)),
     }
 }
 
@@ -238,11 +259,9 @@ pub(super) fn flush_settings(js: &JsValue) -> FlushSettings {
     let mut settings = FlushSettings::from(flush_budget(js));
     let scope = if js.is_object() { named(js, "scope") } else { None };
     if let Some(scope) = scope {
-        let ids = if scope.is_string() { Array::of1(&scope) } else { Array::from(&scope) };
         let mut traces = Vec::new();
-        for index in 0..ids.length() {
-            let id = ids.get(index).as_string().and_then(|id| TraceId::parse(&id).ok());
-            traces.extend(id);
+        for id in texts(&scope) {
+            traces.extend(TraceId::parse(&id).ok());
         }
         settings.scope = Scope::Traces(traces);
     }

@@ -35,6 +35,26 @@ export interface ObservationAttributes {
   prompt?: { name: string; version: number | string; isFallback?: boolean };
 }
 
+/** What all observations of a trace say. */
+export interface TraceAttributes {
+  /** The trace's name. */
+  traceName?: string;
+  /** The user it belongs to. */
+  userId?: string;
+  /** The session it belongs to. */
+  sessionId?: string;
+  /** Its tags. */
+  tags?: readonly string[];
+  /** Anything else, by name. */
+  metadata?: Record<string, unknown>;
+  /** The version of the code, of observations that do not say it themselves. */
+  version?: string;
+  /** The environment, of observations that do not say it themselves. */
+  environment?: string;
+  /** The Langfuse prompt its generations are made with. A fallback is not linked. */
+  prompt?: { name: string; version: number | string; isFallback?: boolean };
+}
+
 /** How an observation starts. */
 export interface StartObservationOptions {
   /** Default: span. An `event` ends when it starts. */
@@ -43,6 +63,8 @@ export interface StartObservationOptions {
   startTime?: Date | number;
   /** The observation above it, when that is in another process or was started by another client. */
   parentSpanContext?: { traceId: string; spanId: string };
+  /** What its trace says. Default: what the observation above it says, which this replaces as a whole. */
+  trace?: TraceAttributes;
 }
 
 /** Options of a client. What is absent comes from `LANGFUSE_*` variables. */

@@ -70,7 +70,7 @@ fn a_warning_takes_away_neither_an_error_nor_what_the_user_said() {
     ] {
         let mut open = Open::new();
         let place = start(&mut open, 1, START);
-        let said = open.attributes(place, observation(1).context).expect("it is open");
+        let said = &mut open.get(place, observation(1).context).expect("it is open").attributes;
         if let Some(level) = own_level {
             said.fields.set(Field::Level, level.as_str());
         }
@@ -95,10 +95,10 @@ fn what_has_ended_cannot_be_changed_or_ended_again() {
 
     let neglected = start(&mut open, 2, START);
     assert_eq!(neglected, ended, "its place is used again");
-    assert!(open.attributes(ended, context).is_none() && open.end(ended, context).is_none());
+    assert!(open.get(ended, context).is_none() && open.end(ended, context).is_none());
     assert_eq!(neglected_after(&mut open, secs(3601)), [2]);
 
-    assert!(open.attributes(neglected, observation(2).context).is_none());
+    assert!(open.get(neglected, observation(2).context).is_none());
     assert!(open.end(neglected, observation(2).context).is_none());
     assert!(Open::new().end(neglected, observation(2).context).is_none(), "another client has no such place");
 }
