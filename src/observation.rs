@@ -248,8 +248,15 @@ pub enum Field {
 }
 
 /// Texts by [`Field`]; setting one again replaces it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Eq)]
 pub struct Fields(Vec<(Field, Text)>);
+
+/// In whatever order they were set.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.iter().all(|(field, text)| other.get(field) == Some(text))
+    }
+}
 
 impl Fields {
     /// Sets a field.

@@ -122,7 +122,10 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
     for (_, long, short) in &names.imports {
         glue = replace_once(&glue, &format!("{long}: function("), &format!("{short}: function("))?;
     }
-    for (long, short) in &names.exports {
+    let mut exports = names.exports;
+    // A name may begin another.
+    exports.sort_by_key(|(long, _)| std::cmp::Reverse(long.len()));
+    for (long, short) in &exports {
         // Not `wasm.langfuse_end` in `wasm.langfuse_endAll`: what is called or read is followed by one of these.
         for end in ['(', '.', ',', ')', ';'] {
             glue = glue.replace(&format!("wasm.{long}{end}"), &format!("wasm.{short}{end}"));
