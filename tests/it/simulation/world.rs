@@ -391,7 +391,7 @@ impl World {
     /// The last flush: what it cannot deliver is dropped.
     pub(super) fn shut_down(&mut self, budget: Duration, rounds: usize) {
         let clock = self.read_clock();
-        let flush = self.exporter.begin_shutdown(budget, clock);
+        let flush = self.exporter.begin_flush(FlushSettings::last(budget), clock);
         self.ledger.begin_flush(flush, budget, None, None, true, self.steady);
         self.drivers.push(Driver { flush, due: self.now, in_flight: None, overflow_accepts: None });
         let small = Recorded { is_score: false, trace: 1, bytes: 10, has_payload: true, is_poisonous: false };
