@@ -185,11 +185,11 @@ impl Metadata {
             if byte == b'.' {
                 let segment = name.get(begin..end).unwrap_or_default();
                 if begin > 0 {
-                    safe.push_str(".");
+                    safe += ".";
                 }
-                safe.push_str(segment);
+                safe += segment;
                 if TAKEN.contains(&segment) {
-                    safe.push_str("_");
+                    safe += "_";
                 }
                 begin = end + 1;
             }

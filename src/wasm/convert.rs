@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 
 #[wasm_bindgen]
 extern "C" {
+    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
+    fn get(object: &JsValue, name: &JsValue) -> Result<Option<host::Value>, JsValue>;
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
     fn stringify(value: &JsValue) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
@@ -79,7 +81,7 @@ pub(super) fn attributes(js: &JsValue) -> Attributes {
     NAMES.with(|names| {
         let names = names.get_or_init(|| PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)));
         for (name, (_, field, form)) in names.iter().zip(&PROPERTIES) {
-            if let Some(text) = host::property(js, name).and_then(|value| formed(&value, *form)) {
+            if let Some(text) = property(js, name).and_then(|value| formed(&value, *form)) {
                 attributes.fields.set(*field, text);
             }
         }
@@ -120,6 +122,11 @@ fn formed(value: &JsValue, form: Form) -> Option<Text> {
     }
 }
 
+/// As [`named`], by a name that is a JavaScript string already.
+fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
+    Some(get(object, name).ok()??.into())
+}
+
 fn is_plain(value: &JsValue) -> bool {
     value.is_object() && is_array(value).is_ok_and(|is_array| !is_array)
 }
@@ -155,7 +162,7 @@ fn set_metadata(metadata: &mut Metadata, value: &JsValue) {
 fn entries(object: &JsValue) -> impl Iterator<Item = (String, JsValue)> {
     let names = keys(object).unwrap_or_default();
     names.into_iter().filter_map(|name| {
-        let value = host::property(object, &name)?;
+        let value = property(object, &name)?;
         Some((name.as_string()?, value))
     })
 }

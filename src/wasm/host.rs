@@ -73,9 +73,7 @@ extern "C" {
 
     /// What is neither absent nor null.
     #[wasm_bindgen(js_name = Object)]
-    type Value;
-    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
-    fn get(object: &JsValue, name: &JsValue) -> Result<Option<Value>, JsValue>;
+    pub(crate) type Value;
     #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
     fn get_named(object: &JsValue, name: &str) -> Result<Option<Value>, JsValue>;
 
@@ -143,14 +141,9 @@ pub(crate) fn env(name: &str) -> Option<String> {
     named(&named(&named(&global(), "process")?, "env")?, name)?.as_string()
 }
 
-/// As [`property`], by a name that is no JavaScript string yet.
+/// A property that is neither absent nor null. One whose getter throws counts as absent.
 pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
     Some(get_named(object, name).ok()??.into())
-}
-
-/// A property that is neither absent nor null. One whose getter throws counts as absent.
-pub(crate) fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
-    Some(get(object, name).ok()??.into())
 }
 
 /// A flush report as a JavaScript object; `types.ts` has its type. By hand, because a serializer for this one object
