@@ -3,7 +3,7 @@ use langfuse_edge::exporter::{Pushed, Settings};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::host::{DEFAULT_BUDGET, Host, Received, millis, secs, status};
-use crate::records::{record_with_input, small_record};
+use crate::records::{record_with_input, score, small_record};
 
 #[wasm_bindgen_test(unsupported = test)]
 fn above_the_count_the_oldest_records_go_first() {
@@ -144,6 +144,18 @@ fn a_record_too_large_for_the_queue_pushes_nothing_else_out() {
     assert_eq!((host.exporter.stats().queued, host.exporter.stats().dropped), (8, 2));
     assert_eq!(host.finish(flush).delivered, 11);
     assert_eq!(host.flush().delivered, 8);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_oldest_go_first_whether_observations_or_scores() {
+    let mut host = Host::with(at_most_records(3), |_| status(200));
+    host.push(score("first"));
+    host.record(2..=2);
+    host.push(score("third"));
+    host.record(4..=5);
+    let report = host.flush();
+    assert_eq!((report.delivered, report.dropped), (3, 2));
+    assert_eq!((host.requests[0].ids(), host.requests[1].names()), (vec![4, 5], vec!["third".to_owned()]));
 }
 
 fn at_most_records(queue_records: usize) -> Settings {
