@@ -7,7 +7,7 @@ use langfuse_edge::{DropReason, FlushReport, Stats};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::host::{DEFAULT_BUDGET, Host, Received, millis, secs, status};
-use crate::records::{record_with_input, small_record};
+use crate::records::{record_with_input, score, small_record};
 
 #[wasm_bindgen_test(unsupported = test)]
 fn above_the_count_the_oldest_records_go_first() {
@@ -200,6 +200,18 @@ fn a_producer_that_is_faster_than_its_server_for_minutes_stays_below_the_bound_a
     accepted.dedup();
     assert_eq!(accepted.len() as u64, stats.delivered, "none came twice");
     assert!(accepted.ends_with(&[recorded - 1, recorded]), "the newest are the ones that are kept");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_oldest_go_first_whether_observations_or_scores() {
+    let mut host = Host::with(at_most_records(3), |_| status(200));
+    host.push(score("first"));
+    host.record(2..=2);
+    host.push(score("third"));
+    host.record(4..=5);
+    let report = host.flush();
+    assert_eq!((report.delivered, report.dropped), (3, 2));
+    assert_eq!((host.requests[0].ids(), host.requests[1].names()), (vec![4, 5], vec!["third".to_owned()]));
 }
 
 fn at_most_records(queue_records: usize) -> Settings {

@@ -115,9 +115,11 @@ fn a_client_that_gives_up_what_may_have_arrived_never_sends_it_again() {
     assert_eq!((report.retained, host.requests.len()), (0, 1));
 
     // A driver that dies cannot tell either.
+    host.run_until(secs(1));
     host.record(4..=5);
     let dead = host.begin_flush(DEFAULT_BUDGET);
     host.kill(dead);
+    assert_eq!(host.requests.len(), 2);
     host.run_until(secs(20));
     let report = host.flush();
     assert_eq!((report.drop_reasons.ambiguous, host.requests.len()), (2, 2));

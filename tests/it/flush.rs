@@ -291,6 +291,16 @@ fn a_flush_has_one_request_in_flight_however_often_it_is_polled() {
     assert!(matches!(exporter.poll(other, START), Action::Send(_)));
 }
 
+#[wasm_bindgen_test(unsupported = test)]
+fn a_flush_that_gets_on_makes_as_many_requests_as_it_takes() {
+    let mut settings = Settings::default();
+    settings.batch_records = 1;
+    let mut host = Host::with(settings, |_| status(200));
+    host.record(1..=100);
+    let report = host.flush();
+    assert_eq!((report.delivered, report.requests), (100, 100));
+}
+
 fn done(action: Action) -> FlushReport {
     match action {
         Action::Done(report) => report,
