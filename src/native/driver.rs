@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 
 use super::DEFAULT_FLUSH_BUDGET;
@@ -67,7 +67,6 @@ impl Driver {
             http,
             flush_at,
             interval: config.flush_interval(),
-            is_sending: Cell::new(false),
             is_overdue: Cell::new(false),
             commands: commands.downgrade(),
         };
@@ -140,9 +139,7 @@ struct Worker {
     http: Http,
     flush_at: u64,
     interval: Duration,
-    /// A flush that nobody asked for is under way. There is one at a time, so that a burst travels in full batches.
-    is_sending: Cell<bool>,
-    /// The interval was over while it was.
+    /// The interval was over while a flush that nobody asked for was under way.
     is_overdue: Cell<bool>,
     /// Weak, so that the thread ends when the last handle is gone.
     commands: WeakUnboundedSender<Command>,
@@ -151,11 +148,14 @@ struct Worker {
 impl Worker {
     async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<Command>) {
         let mut due = None;
+        // A flush that nobody asked for. There is one at a time, so that a burst travels in full batches.
+        let mut own = None::<JoinHandle<()>>;
         loop {
             let command = match due {
                 None => inbox.recv().await,
                 Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::IntervalIsOver)),
             };
+            let is_sending = own.as_ref().is_some_and(|own| !own.is_finished());
             match command {
                 Some(Command::Drive(flush, reply)) => {
                     let worker = Rc::clone(&self);
@@ -164,17 +164,16 @@ impl Worker {
                 Some(Command::SendInAWhile) => {
                     due.get_or_insert_with(|| Instant::now() + self.interval);
                 }
-                Some(Command::IntervalIsOver) if self.is_sending.get() => {
+                Some(Command::IntervalIsOver) if is_sending => {
                     due = None;
                     self.is_overdue.set(true);
                 }
-                Some(Command::SendNow) if self.is_sending.get() => (),
+                Some(Command::SendNow) if is_sending => (),
                 Some(Command::SendNow | Command::IntervalIsOver) => {
                     // What this flush does not cover waits for as long at most.
                     due = (self.waiting() > 0).then(|| Instant::now() + self.interval);
-                    self.is_sending.set(true);
                     let worker = Rc::clone(&self);
-                    spawn_local(async move { worker.send_by_itself().await });
+                    own = Some(spawn_local(async move { worker.send_by_itself().await }));
                 }
                 None => {
                     self.send_everything().await;
@@ -186,7 +185,6 @@ impl Worker {
 
     async fn send_by_itself(&self) {
         let report = self.send_everything().await;
-        self.is_sending.set(false);
         let is_overdue = self.is_overdue.take();
         // After a failure the next one waits for the interval.
         if report.retained == 0 && (is_overdue || self.waiting() >= self.flush_at) {
