@@ -265,6 +265,13 @@ impl Exporter {
         Pushed::Queued
     }
 
+    /// Counts records that were lost with the exporter that held them. The next flush reports them.
+    pub fn count_lost(&mut self, records: u64) {
+        self.totals.recorded += records;
+        self.totals.dropped += records;
+        self.unreported.state_lost += records;
+    }
+
     /// Begins a flush of everything recorded so far, waiting or in flight, which is over after `budget`.
     pub fn begin_flush(&mut self, budget: Duration, now: Timestamp) -> FlushId {
         self.begin(false, budget, now)

@@ -15,6 +15,9 @@ pub enum DropReason {
     Expired,
     /// The client was shut down before the record was delivered.
     Shutdown,
+    /// The state that held the record was lost: a wasm instance that had trapped was replaced. Only the npm package
+    /// does that.
+    StateLost,
 }
 
 /// How many records were given up, by reason.
@@ -28,13 +31,19 @@ pub struct DropReasons {
     pub expired: u64,
     /// See [`DropReason::Shutdown`].
     pub shutdown: u64,
+    /// See [`DropReason::StateLost`].
+    pub state_lost: u64,
 }
 
 impl DropReasons {
     /// The reasons that came up, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        let reasons =
-            [("queue_full", self.queue_full), ("expired", self.expired), ("shutdown", self.shutdown)];
+        let reasons = [
+            ("queue_full", self.queue_full),
+            ("expired", self.expired),
+            ("shutdown", self.shutdown),
+            ("state_lost", self.state_lost),
+        ];
         reasons.into_iter().filter(|(_, count)| *count > 0)
     }
 
@@ -43,14 +52,16 @@ impl DropReasons {
             DropReason::QueueFull => &mut self.queue_full,
             DropReason::Expired => &mut self.expired,
             DropReason::Shutdown => &mut self.shutdown,
+            DropReason::StateLost => &mut self.state_lost,
         } += 1;
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        let Self { queue_full, expired, shutdown } = other;
+        let Self { queue_full, expired, shutdown, state_lost } = other;
         self.queue_full += queue_full;
         self.expired += expired;
         self.shutdown += shutdown;
+        self.state_lost += state_lost;
     }
 }
 

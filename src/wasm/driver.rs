@@ -7,16 +7,15 @@
 //! One closure serves all flushes of all clients. What it is about is bound to it as numbers, so a flush that is
 //! never continued leaks nothing.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use gloo_timers::callback::Timeout;
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
 
-use super::host::{self, Promise, Sent, Target};
+use super::host::{self, Account, Promise, Sent, Target, Timer};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, LeaseId, Request, Settings};
@@ -37,7 +36,9 @@ struct Client {
     target: Target,
     /// By flush or lease, with the time they were set for. Dropping one clears it, a call into JavaScript, so that
     /// is done after the borrow.
-    timers: RefCell<Table<(Timestamp, Timeout)>>,
+    timers: RefCell<Table<(Timestamp, Timer)>>,
+    /// Outside of this module's state, so that what is lost with it can be counted.
+    account: OnceCell<Account>,
     /// Its [`Driver`] is gone; the last flush removes it.
     is_orphan: Cell<bool>,
 }
@@ -108,6 +109,7 @@ impl Driver {
             exporter: RefCell::new(Exporter::new(settings)),
             target: Target::new(config),
             timers: RefCell::default(),
+            account: OnceCell::new(),
             is_orphan: Cell::new(false),
         };
         let client = CLIENTS.with_borrow_mut(|clients| {
@@ -120,7 +122,22 @@ impl Driver {
 
     pub(crate) fn push(&self, record: Record) {
         let now = host::now();
-        self.with(|this| this.exporter.borrow_mut().push(record, now));
+        self.with(|this| {
+            this.exporter.borrow_mut().push(record, now);
+            this.keep_account();
+        });
+    }
+
+    /// From now on `account` says how many records would be lost with this module's state.
+    #[cfg(feature = "js")]
+    pub(crate) fn set_account(&self, account: Account) {
+        // A client has one for its lifetime.
+        self.with(|this| drop(this.account.set(account)));
+    }
+
+    #[cfg(feature = "js")]
+    pub(crate) fn count_lost(&self, records: u64) {
+        self.with(|this| this.exporter.borrow_mut().count_lost(records));
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -177,20 +194,26 @@ impl Client {
     /// never under one: whatever ends the request there must leave the exporter usable.
     fn poll(&self, client: u32, flush: FlushId) -> JsValue {
         self.drop_timer(flush.as_f64());
-        let now = host::now();
-        let action = self.exporter.borrow_mut().poll(flush, now);
-        let settled = match action {
-            Action::Send(request) => self.send(client, &request, now),
-            Action::WaitUntil(time) => {
-                let (promise, timer) = host::after(time.since(now));
-                self.keep_timer(flush.as_f64(), time, timer);
-                promise
-            }
-            Action::Done(report) => {
-                if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
-                    remove_client(client);
+        let mut now = host::now();
+        let settled = loop {
+            let action = self.exporter.borrow_mut().poll(flush, now);
+            self.keep_account();
+            match action {
+                Action::Send(request) => break self.send(client, &request, now),
+                Action::WaitUntil(time) => match host::after(time.since(now)) {
+                    Some((promise, timer)) => {
+                        self.keep_timer(flush.as_f64(), time, timer);
+                        break promise;
+                    }
+                    // Where nothing can be waited for, time passes at once.
+                    None => now = time,
+                },
+                Action::Done(report) => {
+                    if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
+                        remove_client(client);
+                    }
+                    return host::report_object(&report);
                 }
-                return host::report_object(&report);
             }
         };
         let poll = bound(|callbacks| &callbacks.poll, client, flush.as_f64(), &JsValue::UNDEFINED);
@@ -203,14 +226,13 @@ impl Client {
         let Ok(Sent { response, abort }) = self.target.post(&request.body) else {
             return Promise::resolve(&self.take_failure(request.lease, None));
         };
-        // An own timer beside the signal: a `fetch` that somebody wrapped may ignore the signal.
-        let (elapsed, timer) = host::after(request.timeout);
-        self.keep_timer(lease, now + request.timeout, timer);
-        let abort: JsValue = abort.into();
-        let too_late = bound(|callbacks| &callbacks.take_failure, client, lease, &abort);
         let failed = bound(|callbacks| &callbacks.take_failure, client, lease, &JsValue::UNDEFINED);
         let answered = response
             .then(&bound(|callbacks| &callbacks.read_answer, client, lease, &JsValue::UNDEFINED), &failed);
+        // An own timer beside the signal: a `fetch` that somebody wrapped may ignore the signal.
+        let Some((elapsed, timer)) = host::after(request.timeout) else { return answered };
+        self.keep_timer(lease, now + request.timeout, timer);
+        let too_late = bound(|callbacks| &callbacks.take_failure, client, lease, &abort.into());
         host::first_of(&answered, &elapsed.then(&too_late, &too_late))
     }
 
@@ -232,10 +254,18 @@ impl Client {
         self.drop_timer(lease.as_f64());
         let now = host::now();
         self.exporter.borrow_mut().handle_response(lease, outcome, now);
+        self.keep_account();
         JsValue::UNDEFINED
     }
 
-    fn keep_timer(&self, id: f64, time: Timestamp, timer: Timeout) {
+    fn keep_account(&self) {
+        if let Some(account) = self.account.get() {
+            let Stats { queued, leased, .. } = self.exporter.borrow().stats();
+            account.set_held((queued + leased) as f64);
+        }
+    }
+
+    fn keep_timer(&self, id: f64, time: Timestamp, timer: Timer) {
         let replaced = self.timers.borrow_mut().insert(id as u64, (time, timer));
         drop(replaced);
     }

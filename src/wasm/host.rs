@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use gloo_timers::callback::Timeout;
 use js_sys::{Array, Function, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
@@ -29,6 +28,18 @@ extern "C" {
     #[wasm_bindgen(static_method_of = Promise)]
     pub(crate) fn resolve(value: &JsValue) -> Promise;
 
+    /// What the JavaScript around a client keeps of it, for when this module's state is lost.
+    #[wasm_bindgen(extends = Plain)]
+    pub type Account;
+    /// How many records would be lost.
+    #[wasm_bindgen(method, setter)]
+    pub(crate) fn set_held(this: &Account, records: f64);
+
+    /// An object of our own. Setting a property fails only where the stack ends, and half an object is worse than none.
+    pub type Plain;
+    #[wasm_bindgen(method, indexing_setter)]
+    pub(crate) fn set(this: &Plain, name: &str, value: &JsValue);
+
     /// A function that takes a client, a flush or lease, an extra value, and what a promise was settled with.
     #[wasm_bindgen(js_name = Function)]
     pub(crate) type Callback;
@@ -36,6 +47,10 @@ extern "C" {
     pub(crate) fn bind(this: &Callback, context: &JsValue, client: u32, id: f64, extra: &JsValue)
     -> Function;
 
+    #[wasm_bindgen(catch, js_name = setTimeout)]
+    fn set_timeout(callback: &Function, millis: u32) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(timer: &JsValue);
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
@@ -82,17 +97,27 @@ fn fill_weakly(bytes: &mut [u8]) {
     }
 }
 
-/// A promise that is fulfilled after `duration`, unless the timer is dropped before.
-pub(crate) fn after(duration: Duration) -> (Promise, Timeout) {
+/// A timer of the host's, cleared when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Timer(JsValue);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        clear_timeout(&self.0);
+    }
+}
+
+/// A promise that is fulfilled after `duration`, unless the timer is dropped before. Nothing when the host sets no
+/// timers, as Workers outside of a request.
+///
+/// The timer calls the promise's own function, none of this module: when the module's state is replaced on the way,
+/// there is nothing for the timer to fail in.
+pub(crate) fn after(duration: Duration) -> Option<(Promise, Timer)> {
+    // Rounded up, so that what is due then is due.
+    let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
     let mut timer = None;
-    let promise = Promise::new(&mut |resolve: Function| {
-        // Rounded up, so that what is due then is due.
-        let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
-        let fulfil = move || drop(resolve.call0(&JsValue::UNDEFINED));
-        timer = Some(Timeout::new(millis, fulfil));
-    });
-    let timer = timer.unwrap_or_else(|| Timeout::new(0, || ()));
-    (promise, timer)
+    let promise = Promise::new(&mut |resolve: Function| timer = set_timeout(&resolve, millis).ok());
+    timer.map(|timer| (promise, Timer(timer)))
 }
 
 /// The first of two promises to be settled.
@@ -147,8 +172,7 @@ fn number(count: u64) -> JsValue {
 fn object(properties: &[(&str, JsValue)]) -> JsValue {
     let object = Object::new();
     for (name, value) in properties {
-        // Setting a property of a fresh plain object cannot fail.
-        drop(Reflect::set(&object, &JsValue::from_str(name), value));
+        object.unchecked_ref::<Plain>().set(name, value);
     }
     object.into()
 }
