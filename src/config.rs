@@ -144,6 +144,11 @@ impl Options {
         })))
     }
 
+    /// What was set, as environment variables.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(setting, value)| (Setting::ALL[*setting as usize].2[0], value.as_str()))
+    }
+
     fn get(&self, setting: Setting) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(known, _)| *known == setting)?;
         Some(value.trim_ascii()).filter(|value| !value.is_empty())

@@ -1,17 +1,357 @@
-/** The classes of the core, with what JavaScript can do for them and Rust cannot. */
+/** The public classes: they hold the core's behind a guard, and survive the wasm instance that these live in. */
 
-import { Langfuse, Observation } from "./core.js";
-import type { ObservationAttributes } from "./core.js";
+/// <reference lib="esnext.disposable" />
 
-/** A method of the core that its types do not show. */
-interface Core {
+import { Langfuse as CoreClient, Observation as CoreObservation } from "./core.js";
+import type {
+  FlushOptions,
+  FlushReport,
+  LangfuseOptions,
+  ObservationAttributes,
+  ObservationType,
+  StartObservationOptions,
+} from "./core.js";
+import { generation, giveUp, guarded } from "./instance.js";
+
+/** A client in one instance, and what is known of it when that is lost. */
+interface Life {
+  readonly generation: number;
+  /** Absent until it is needed, and when it is freed. */
+  core?: CoreClient | undefined;
+  /** How many records wait or are in flight: kept by the core, outside of its memory. */
+  held: number;
+  /** How many lost records the core knows of and no report has told. */
+  untold: number;
+  /** The client's settings, written by the core. */
+  readonly [variable: `LANGFUSE_${string}`]: string;
+}
+
+/** Methods of the core that its types do not show. */
+interface HiddenInClient {
+  keepAccount(life: Life): void;
+  countLost(records: number): void;
+}
+interface HiddenInObservation {
+  readonly isOpen: boolean;
   takeOver(attributes: ObservationAttributes): void;
 }
 
-// The core can only return a second handle of the same observation.
-Observation.prototype.update = function (attributes) {
-  (this as unknown as Core).takeOver(attributes);
-  return this;
-};
+/** What a client is beyond the instance: how to make it again, and what it has lost. */
+class Client {
+  isEnabled = false;
+  /** Lost records that the core is to be told of. */
+  lost = 0;
+  life = lifeIn(-1);
 
-export { Langfuse, Observation };
+  /** `make` is absent when the client is not to be made again. */
+  constructor(public make?: () => CoreClient) {
+    let problem: unknown;
+    const core = guarded(() => {
+      try {
+        return this.core();
+      } catch (error) {
+        problem = error;
+        if ((error as Error).message.startsWith("langfuse-edge: ")) {
+          return; // About an option: the user's to see, and no trap.
+        }
+        throw error;
+      }
+    });
+    if (!core && problem) {
+      throw problem;
+    }
+  }
+
+  /** The core's client in the instance in use. To be called under the guard. */
+  core(): CoreClient | undefined {
+    let { life } = this;
+    if (life.generation !== generation) {
+      this.lost += life.held + life.untold;
+      this.life = life = lifeIn(generation);
+    }
+    if (!life.core && this.make) {
+      const core = this.make();
+      (core as CoreClient & HiddenInClient).keepAccount(life);
+      // Options and environment may be others by the time it is made again.
+      this.make = () => CoreClient.fromEnv(life);
+      this.isEnabled = core.enabled;
+      life.core = core;
+    }
+    if (life.core && this.lost) {
+      (life.core as CoreClient & HiddenInClient).countLost(this.lost);
+      life.untold += this.lost;
+      this.lost = 0;
+    }
+    return life.core;
+  }
+
+  observe(start: () => CoreObservation | undefined): Observation {
+    let isOpen = false;
+    const core = guarded(() => {
+      const core = start() as (CoreObservation & HiddenInObservation) | undefined;
+      isOpen = core?.isOpen ?? false;
+      return core;
+    });
+    const observation = new Started(this, core, isOpen);
+    if (!core && this.isEnabled) {
+      this.lost++;
+    }
+    return observation;
+  }
+
+  /** Neither throws nor rejects. */
+  flush(method: "flush" | "shutdown", options?: FlushOptions | null): Promise<FlushReport> {
+    let { life } = this;
+    const promise = guarded(() => {
+      const core = this.core();
+      life = this.life;
+      return core?.[method](options);
+    });
+    if (!promise) {
+      const report = Promise.resolve(lossReport(this.lost));
+      this.lost = 0;
+      return report;
+    }
+    const settled = (report: FlushReport) => {
+      life.untold -= report.dropReasons["state_lost"] ?? 0;
+      return report;
+    };
+    const disrupted = () => {
+      giveUp(life.generation);
+      if (life === this.life) {
+        // Its report tells the loss, so no other does.
+        this.life = lifeIn(-1);
+      }
+      return lossReport(life.held + life.untold);
+    };
+    return promise.then(settled, disrupted);
+  }
+
+  free(): void {
+    const { life } = this;
+    this.make = undefined;
+    this.isEnabled = false;
+    discard(life.core, life.generation);
+    life.core = undefined;
+  }
+}
+
+const lifeIn = (generation: number): Life => ({ generation, held: 0, untold: 0 });
+
+/** The report of a flush that was lost itself: what it has delivered nobody knows. */
+const lossReport = (dropped: number): FlushReport => ({
+  ok: false,
+  delivered: 0,
+  rejected: [],
+  retained: 0,
+  dropped,
+  dropReasons: dropped ? { state_lost: dropped } : {},
+  handedOver: 0,
+  requests: 0,
+  attempts: 0,
+  ambiguous: 0,
+  bytes: 0,
+  durationMs: 0,
+});
+
+/**
+ * A Langfuse client.
+ *
+ * Recording is synchronous and never throws. Nothing is sent until `flush()` is called.
+ *
+ * A defect of the WebAssembly module below (a trap), or a lack of stack, costs the records that are not delivered yet:
+ * the next flush reports them as dropped, with the reason `state_lost`. The client goes on with a new instance.
+ */
+export class Langfuse {
+  readonly #client: Client;
+
+  /**
+   * A client with these options; what is absent comes from `process.env`, where the host has it.
+   * Without keys it is disabled: one warning, and every call is a no-op.
+   *
+   * @throws Error that names the option, when one has a value that cannot be used.
+   */
+  constructor(options?: LangfuseOptions | null);
+  /** @internal */
+  constructor(options: null, make: () => CoreClient);
+  constructor(options?: LangfuseOptions | null, make = () => new CoreClient(options)) {
+    this.#client = new Client(make);
+  }
+
+  /**
+   * A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
+   * Without `env`, as `new Langfuse()`.
+   *
+   * @throws Error that names the variable, when one has a value that cannot be used.
+   */
+  static fromEnv(env?: Record<string, unknown> | object): Langfuse {
+    return new Langfuse(null, () => CoreClient.fromEnv(env));
+  }
+
+  /** Whether anything is recorded. */
+  get enabled(): boolean {
+    return this.#client.isEnabled;
+  }
+
+  /**
+   * Starts an observation: the root of a new trace, or a child of `options.parentSpanContext`. It never throws: what
+   * cannot be used is left out, with a warning where that is a mistake.
+   *
+   * @param name What it is called; anything but a string is shown as one.
+   * @param attributes What it says from the start. Default: nothing.
+   * @param options Its type (default: span), its start (default: now), its parent (default: none).
+   */
+  startObservation(
+    name: string,
+    attributes?: ObservationAttributes | null,
+    options?: StartObservationOptions | null,
+  ): Observation {
+    const client = this.#client;
+    return client.observe(() => client.core()?.startObservation(name, attributes, options));
+  }
+
+  /**
+   * Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
+   * reported as retained; at most 25 s unless told otherwise. It never throws, and the promise is never rejected.
+   */
+  flush(options?: FlushOptions | null): Promise<FlushReport> {
+    return this.#client.flush("flush", options);
+  }
+
+  /**
+   * Flushes for the last time, for at most 25 s unless told otherwise. From now on nothing is recorded, and what could
+   * not be delivered is dropped and reported as such. It never throws, and the promise is never rejected.
+   */
+  shutdown(options?: FlushOptions | null): Promise<FlushReport> {
+    const client = this.#client;
+    const report = client.flush("shutdown", options);
+    client.make = undefined;
+    return report;
+  }
+
+  /**
+   * Gives the client's memory back, with the records that no flush has under way. Every later call is a no-op.
+   * The garbage collector does the same.
+   */
+  free(): void {
+    this.#client.free();
+  }
+
+  /** As `free`, for `using`. */
+  [Symbol.dispose](): void {
+    this.free();
+  }
+}
+
+/** An observation. It is recorded when it ends, complete, once. */
+export class Observation {
+  readonly #client: Client;
+  readonly #generation = generation;
+  #core: CoreObservation | undefined;
+  #isOpen: boolean;
+  #id: string | undefined;
+  #traceId: string | undefined;
+
+  private constructor(client: Client, core: CoreObservation | undefined, isOpen: boolean) {
+    this.#client = client;
+    this.#core = core;
+    this.#isOpen = isOpen;
+  }
+
+  /** Its id, 16 hex digits. */
+  get id(): string {
+    return (this.#id ??= this.#call((core) => core.id)) ?? "0".repeat(16);
+  }
+
+  /** Its trace's id, 32 hex digits. */
+  get traceId(): string {
+    return (this.#traceId ??= this.#call((core) => core.traceId)) ?? "0".repeat(32);
+  }
+
+  /** What it stands for, such as `generation`. */
+  get type(): ObservationType {
+    return this.#call((core) => core.type) ?? "span";
+  }
+
+  /**
+   * Takes over everything that `attributes` says, and returns the observation. After the end it does nothing. It never
+   * throws: what cannot be read is left out.
+   */
+  update(attributes: ObservationAttributes): Observation {
+    this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(attributes));
+    return this;
+  }
+
+  /**
+   * Ends it. Ending again does nothing. It never throws.
+   *
+   * @param endTime A `Date`, or milliseconds since 1970. Default: now.
+   */
+  end(endTime?: Date | number): void {
+    if (this.#core && this.#isOpen) {
+      this.#isOpen = false;
+      const { life } = this.#client;
+      const { held } = life;
+      const hasEnded = this.#call((core) => {
+        core.end(endTime);
+        return true;
+      });
+      // Lost before it became a record.
+      if (!hasEnded && life.held === held) {
+        this.#client.lost++;
+      }
+    }
+  }
+
+  /** Starts a child; after a loss of this one, the root of a new trace. Parameters as for `Langfuse.startObservation`. */
+  startObservation(
+    name: string,
+    attributes?: ObservationAttributes | null,
+    options?: StartObservationOptions | null,
+  ): Observation {
+    const client = this.#client;
+    return client.observe(() =>
+      this.#generation === generation
+        ? this.#core?.startObservation(name, attributes, options)
+        : client.core()?.startObservation(name, attributes, options),
+    );
+  }
+
+  /**
+   * Gives its memory back. One that is open is recorded first, with a warning that it never ended. Every later call is a
+   * no-op. The garbage collector does the same.
+   */
+  free(): void {
+    this.#isOpen = false;
+    discard(this.#core, this.#generation);
+    this.#core = undefined;
+  }
+
+  /** As `free`, for `using`. */
+  [Symbol.dispose](): void {
+    this.free();
+  }
+
+  #call<Result>(act: (core: CoreObservation) => Result): Result | undefined {
+    const core = this.#core;
+    return core && guarded(() => (this.#generation === generation ? act(core) : undefined));
+  }
+}
+
+/** The constructor, which is nobody else's. */
+const Started = Observation as unknown as new (
+  client: Client,
+  core: CoreObservation | undefined,
+  isOpen: boolean,
+) => Observation;
+
+/** Frees what is not lost already. A borrow that a terminated request holds is no reason to give up the instance. */
+function discard(object: CoreClient | CoreObservation | undefined, of: number): void {
+  if (of === generation) {
+    try {
+      object?.free();
+    } catch {
+      // The garbage collector has it.
+    }
+  }
+}

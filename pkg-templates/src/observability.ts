@@ -33,7 +33,7 @@ function fromEnvironment(): Langfuse {
  * A no-op when Langfuse is not configured.
  */
 export async function flushLangfuse(options?: FlushOptions): Promise<FlushReport> {
-  const report = await flushQuietly(getLangfuse(), options);
+  const report = await getLangfuse().flush(options);
   if (!report.ok) {
     const { delivered, rejected, retained, dropped } = report;
     console.warn(
@@ -41,29 +41,6 @@ export async function flushLangfuse(options?: FlushOptions): Promise<FlushReport
     );
   }
   return report;
-}
-
-/** Flushes, and reports a defect of the client as a flush that achieved nothing. */
-export async function flushQuietly(langfuse: Langfuse, options?: FlushOptions): Promise<FlushReport> {
-  try {
-    return await langfuse.flush(options);
-  } catch (error) {
-    console.warn(`langfuse-edge: flush failed: ${messageOf(error)}`);
-    return {
-      ok: false,
-      delivered: 0,
-      rejected: [],
-      retained: 0,
-      dropped: 0,
-      dropReasons: {},
-      handedOver: 0,
-      requests: 0,
-      attempts: 0,
-      ambiguous: 0,
-      bytes: 0,
-      durationMs: 0,
-    };
-  }
 }
 
 /** What an error says, whatever was thrown. */

@@ -1,8 +1,9 @@
 /** Workflows that flush: `runWorkflowWithFlush` at the end, `step` after each step. */
 
-import type { Observation, ObservationType } from "./core.js";
+import type { Observation } from "./client.js";
+import type { ObservationType } from "./core.js";
 import { currentObservation, withCurrentObservation } from "./context.js";
-import { flushLangfuse, flushQuietly, getLangfuse, messageOf } from "./observability.js";
+import { flushLangfuse, getLangfuse, messageOf } from "./observability.js";
 
 /** A function, or an object with a method `run`. */
 export type Workflow<Arguments extends unknown[], Result> =
@@ -59,6 +60,6 @@ export async function step<Result>(
     throw error;
   } finally {
     observation.end();
-    await flushQuietly(langfuse, { timeoutMs: STEP_FLUSH_MS });
+    await langfuse.flush({ timeoutMs: STEP_FLUSH_MS });
   }
 }

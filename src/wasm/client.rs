@@ -1,11 +1,14 @@
 //! The JavaScript classes. They convert and delegate; the client they wrap is the one of Rust programs.
+//!
+//! They are what a bare `wasm-pack build` offers. A trap leaves their module as it is, so that later calls may fail for
+//! good; the npm package has a layer in TypeScript above them that replaces the instance then.
 
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
 use super::convert::{self, Score};
-use super::host;
+use super::host::{self, Account};
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
 use crate::observation::Level;
@@ -27,6 +30,7 @@ extern "C" {
 #[derive(Debug)]
 pub struct Langfuse {
     inner: client::Langfuse,
+    options: Options,
 }
 
 #[wasm_bindgen]
@@ -39,7 +43,7 @@ impl Langfuse {
     pub fn new(
         #[wasm_bindgen(unchecked_optional_param_type = "LangfuseOptions | null")] options: &JsValue,
     ) -> Result<Self, JsError> {
-        Self::open(&convert::langfuse_options(options).or_env(&host::env))
+        Self::open(convert::langfuse_options(options).or_env(&host::env))
     }
 
     /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
@@ -54,11 +58,34 @@ impl Langfuse {
             true => host::named(&env, name)?.as_string(),
             false => host::env(name),
         };
-        Self::open(&Options::default().or_env(&lookup))
+        Self::open(Options::default().or_env(&lookup))
     }
 
-    fn open(options: &Options) -> Result<Self, JsError> {
-        client::Langfuse::new(options).map(|inner| Self { inner }).map_err(|error| convert::error(&error))
+    fn open(options: Options) -> Result<Self, JsError> {
+        match client::Langfuse::new(&options) {
+            Ok(inner) => Ok(Self { inner, options }),
+            Err(error) => Err(convert::error(&error)),
+        }
+    }
+
+    /// For the JavaScript layer, which outlives this module's state: puts the client's settings into `account.variables`,
+    /// and into `account.held`, from now on, how many records would be lost with the state.
+    #[wasm_bindgen(js_name = keepAccount, skip_typescript)]
+    pub fn keep_account(&self, account: Account) {
+        for (variable, value) in self.options.variables() {
+            account.set_variable(variable, value);
+        }
+        if let Some(driver) = self.inner.flusher() {
+            driver.set_account(account);
+        }
+    }
+
+    /// For the JavaScript layer: counts records that were lost with the state of another instance of this module.
+    #[wasm_bindgen(js_name = countLost, skip_typescript)]
+    pub fn count_lost(&self, records: f64) {
+        if let Some(driver) = self.inner.flusher() {
+            driver.count_lost(records as u64);
+        }
     }
 
     /// Whether anything is recorded.
@@ -134,6 +161,12 @@ impl Observation {
     #[wasm_bindgen(getter, js_name = type, unchecked_return_type = "ObservationType")]
     pub fn kind(&self) -> JsValue {
         self.kind.into()
+    }
+
+    /// For the JavaScript layer: whether it will be recorded when it ends.
+    #[wasm_bindgen(getter, js_name = isOpen, skip_typescript)]
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open()
     }
 
     /// Takes over everything that `attributes` says, and returns the observation. After the end it does nothing.

@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use gloo_timers::callback::Timeout;
 use js_sys::{Array, Function, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
@@ -30,11 +29,15 @@ extern "C" {
     #[wasm_bindgen(static_method_of = Promise)]
     pub(crate) fn resolve(value: &JsValue) -> Promise;
 
-    /// The function that fulfils a promise. It never throws.
-    #[wasm_bindgen(js_name = Function)]
-    type Resolve;
-    #[wasm_bindgen(method)]
-    fn call(this: &Resolve, context: &JsValue);
+    /// What the JavaScript around a client keeps of it, for when this module's state is lost.
+    pub type Account;
+    /// How many records would be lost.
+    #[wasm_bindgen(method, setter)]
+    pub(crate) fn set_held(this: &Account, records: f64);
+    /// A setting of the client's, as the variable of an environment.
+    #[cfg(feature = "js")]
+    #[wasm_bindgen(method, indexing_setter)]
+    pub(crate) fn set_variable(this: &Account, name: &str, value: &str);
 
     /// A function that takes a step, a client, a flush or lease, an extra value, and what a promise was settled with.
     #[wasm_bindgen(js_name = Function)]
@@ -49,6 +52,10 @@ extern "C" {
         extra: &JsValue,
     ) -> Function;
 
+    #[wasm_bindgen(catch, js_name = setTimeout)]
+    fn set_timeout(callback: &JsValue, millis: f64) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(timer: &JsValue);
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
@@ -126,9 +133,22 @@ fn fill_weakly(bytes: &mut [u8]) {
     }
 }
 
-/// Fulfils a promise after a while, unless it is dropped before.
-pub(crate) fn timer(millis: u32, resolve: JsValue) -> Timeout {
-    Timeout::new(millis, move || resolve.unchecked_ref::<Resolve>().call(&JsValue::UNDEFINED))
+/// A timer of the host's, cleared when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Timer(JsValue);
+
+impl Timer {
+    /// Calls a promise's own function after a while, none of this module: when the module's state is replaced on the way,
+    /// there is nothing for the timer to fail in. Nothing when the host sets no timers, as Workers outside of a request.
+    pub(crate) fn start(resolve: &JsValue, millis: f64) -> Option<Self> {
+        set_timeout(resolve, millis).ok().map(Self)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        clear_timeout(&self.0);
+    }
 }
 
 /// The first of two promises to be settled.

@@ -146,9 +146,12 @@ export interface ScoreBody extends ScoreData {
 /**
  * What became of every record that was recorded before a flush. Each of them is in exactly one of `delivered`,
  * `rejected`, `retained`, `dropped` and `handedOver`. Reports of overlapping flushes may count the same record twice.
+ *
+ * Of a flush that a trap of the module below has lost, only that loss is known: what it had delivered before is not in
+ * its report, and what was in flight may have arrived.
  */
 export interface FlushReport {
-  /** Everything was delivered. */
+  /** Everything was delivered, as far as is known. */
   ok: boolean;
   /** Records the server acknowledged. */
   delivered: number;
@@ -158,7 +161,7 @@ export interface FlushReport {
   retained: number;
   /** Records given up by this client. */
   dropped: number;
-  /** `dropped` by reason. */
+  /** `dropped` by reason: `queue_full`, `expired`, `shutdown`, or `state_lost` after a trap of the module below. */
   dropReasons: Record<string, number>;
   /** Records accepted by a durable overflow queue. */
   handedOver: number;

@@ -78,6 +78,21 @@ fn what_a_shutdown_cannot_deliver_is_dropped_also_when_another_flush_has_it_on_i
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn what_another_exporter_has_lost_is_in_the_totals_and_in_the_next_report() {
+    let mut host = Host::new(|_| status(200));
+    host.exporter.count_lost(3);
+    host.record(1..=2);
+
+    let report = host.flush();
+
+    assert_eq!((report.ok, report.delivered, report.dropped), (false, 2, 3));
+    assert_eq!(report.drop_reasons.iter().collect::<Vec<_>>(), [("state_lost", 3)]);
+    assert!(host.flush().ok, "it is told once");
+    let stats = host.exporter.stats();
+    assert_eq!((stats.recorded, stats.delivered, stats.dropped), (5, 2, 3));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_server_that_refuses_everything_does_not_use_up_the_subrequests_of_a_worker() {
     let mut host = Host::new(|_| status(400));
     host.record(1..=512);

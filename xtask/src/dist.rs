@@ -17,6 +17,32 @@ const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\"";
 /// As package.json resolves it, for each host in its own way.
 const WASM_IMPORT: &str = "import wasmModule from \"#wasm\"";
 
+/// What a host function throws goes to the frame that called it. As wasm-bindgen writes it, that is a frame of the
+/// instance in use.
+const HANDLE_ERROR: &str = "\
+    try {
+        return f.apply(this, args);
+    } catch (e) {
+        const idx = addToExternrefTable0(e);
+        wasm.__wbindgen_exn_store(idx);
+    }
+";
+/// A user's getter can have the instance replaced below a frame of the old one. Such a frame would go on with its
+/// addresses in the memory of the new instance, so it ends here.
+const HANDLE_ERROR_IN_ITS_INSTANCE: &str = "\
+    const instance = __wbg_instance_id;
+    try {
+        const ret = f.apply(this, args);
+        if (instance === __wbg_instance_id) return ret;
+    } catch (e) {
+        if (instance === __wbg_instance_id) return wasm.__wbindgen_exn_store(addToExternrefTable0(e));
+    }
+    throw Error();
+";
+
+/// The garbage collector has nobody to throw to: an error there ends a Node.js process.
+const FINALIZERS: [&str; 2] = ["wasm.__wbg_langfuse_free(ptr, 1);", "wasm.__wbg_observation_free(ptr, 1);"];
+
 const MINIMAL_WORKER: &str = r#"
 import { Langfuse } from "langfuse-edge";
 
@@ -76,14 +102,16 @@ fn compile(project: &Project, tools: &Tools) -> Result<PathBuf> {
 
 fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<()> {
     let wasm_bindgen = tools.wasm_bindgen.join("wasm-bindgen");
-    cmd!(sh, "{wasm_bindgen} {wasm} --target module --out-name core --out-dir {dist}").quiet().run()?;
+    cmd!(sh, "{wasm_bindgen} {wasm} --target module --experimental-reset-state-function --out-name core --out-dir {dist}")
+        .quiet()
+        .run()?;
     let core = dist.join("core.js");
-    let glue = sh.read_file(&core)?;
-    ensure!(
-        glue.matches(SOURCE_IMPORT).count() == 1,
-        "wasm-bindgen's core.js does not have `{SOURCE_IMPORT}` exactly once: did its `module` target change?"
-    );
-    sh.write_file(&core, copy_strings_in_bulk(&glue.replace(SOURCE_IMPORT, WASM_IMPORT))?)?;
+    let mut glue = replace_once(&sh.read_file(&core)?, SOURCE_IMPORT, WASM_IMPORT)?;
+    glue = replace_once(&glue, HANDLE_ERROR, HANDLE_ERROR_IN_ITS_INSTANCE)?;
+    for call in FINALIZERS {
+        glue = replace_once(&glue, call, &format!("try {{ {call} }} catch {{}}"))?;
+    }
+    sh.write_file(&core, copy_strings_in_bulk(&glue)?)?;
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
     // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
     let types = sh.read_file(dist.join("core.d.ts"))?;
@@ -145,7 +173,10 @@ struct Names {
 }
 
 fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
-    ensure!(text.matches(from).count() == 1, "core.js does not have `{from}` exactly once");
+    ensure!(
+        text.matches(from).count() == 1,
+        "core.js does not have `{from}` exactly once: did wasm-bindgen change?"
+    );
     Ok(text.replace(from, to))
 }
 

@@ -24,9 +24,9 @@ Usage: cargo xtask <command>
   dist           build the npm package into pkg/ and print its sizes
   demo [--keep]  run the email Worker against a local receiver and show its traces;
                  --keep leaves the receiver running afterwards
-  faults [--full]
-                 run the fault matrix, every fault through every client, and print its table;
-                 --full watches the server longer for what arrives late
+  faults [--full] [<fault or client>...]
+                 run the fault matrix, every fault through every client or those that are named, and print its
+                 table; --full watches the server longer for what arrives late
   test           everything that CI checks
 
 Needs Rust and Node.js 20 or later; every command runs `setup` first.";
@@ -57,8 +57,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         ["dist"] => dist::run(&project, &setup::run(&project)?).map(|()| ExitCode::SUCCESS),
         ["demo"] => demo::run(&project, &setup::run(&project)?, false),
         ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
-        ["faults"] => faults::run(&project, &setup::run(&project)?, false),
-        ["faults", "--full"] => faults::run(&project, &setup::run(&project)?, true),
+        ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),
         ["test"] => test::run(&project, &setup::run(&project)?),
         _ => bail!("`{}` is not a command\n\n{HELP}", args.join(" ")),
     }

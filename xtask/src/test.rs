@@ -28,7 +28,7 @@ const STEPS: [Step; 14] = [
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
-    ("fault matrix", |project, _| faults::matrix(project, false)),
+    ("fault matrix", |project, _| faults::matrix(project, &[])),
     ("demo", run_demo),
 ];
 
