@@ -249,24 +249,33 @@ describe("at the edge of the stack", () => {
     return counts;
   }
 
-  test("calls throw nothing but a RangeError, flushes are fulfilled, and the accounts add up", async (t) => {
+  test("recording throws nothing but a RangeError, and the accounts add up", async (t) => {
     const receiver = await receiverFor(t);
-    const langfuse = new Langfuse({ ...receiver.options, timeout: 1 });
+    const langfuse = new Langfuse(receiver.options);
     record(langfuse, 10);
     const before = instances.length;
-    const flushes = [];
-    const { begun, returned } = everywhere(() => {
-      langfuse.startObservation("edge", { input: { a: 1 } }).end();
-      if (flushes.length < 200) flushes.push(langfuse.flush());
-    });
-    const dropped = (await Promise.all(flushes)).reduce((sum, { dropped }) => sum + dropped, 0);
-    const report = await langfuse.flush();
+    const { begun, returned } = everywhere(() => langfuse.startObservation("edge", { input: { a: 1 } }).end());
+    const { dropped } = await langfuse.flush();
     const { rows } = await receiver.state();
-    const sum = rows + dropped + report.dropped;
-    t.diagnostic(`${returned} of ${begun} returned, ${rows} arrived, ${sum - rows} dropped, ${instances.length - before} new instances`);
-    assert.ok(sum - rows > 0, "the stack ended within wasm");
-    // A record was made, too, where it was the flush that threw.
-    assert.ok(returned + 10 <= sum && sum <= begun + 10);
+    t.diagnostic(`${returned} of ${begun} returned, ${rows} arrived, ${dropped} dropped, ${instances.length - before} new instances`);
+    assert.ok(dropped > 0, "the stack ended within wasm");
+    assert.ok(returned + 10 <= rows + dropped && rows + dropped <= begun + 10);
+    record(langfuse, 1);
+    assert.deepEqual(loss(await langfuse.flush()), { ok: true, dropped: 0, dropReasons: {} });
+  });
+
+  test("flushing throws nothing but a RangeError, and every flush is fulfilled", async (t) => {
+    const receiver = await receiverFor(t);
+    const langfuse = new Langfuse({ ...receiver.options, timeout: 1 });
+    const flushes = [];
+    everywhere(() => {
+      if (flushes.length < 200) {
+        record(langfuse, 1);
+        flushes.push(langfuse.flush());
+      }
+    });
+    await Promise.all(flushes);
+    await langfuse.flush();
     record(langfuse, 1);
     assert.deepEqual(loss(await langfuse.flush()), { ok: true, dropped: 0, dropReasons: {} });
   });
@@ -298,7 +307,7 @@ describe("at the edge of the stack", () => {
     const sum = rows.length + dropped;
     t.diagnostic(`${rows.length} arrived, ${dropped} dropped, ${instances.length - before} new instances`);
     assert.ok(returned + 61 <= sum && sum <= calls + 61, `${returned + 61} returned, ${sum} accounted for`);
-    assert.ok(instances.length - before <= 1);
+    assert.ok(instances.length - before <= 5);
   });
 });
 
