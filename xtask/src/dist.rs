@@ -13,9 +13,23 @@ use crate::{panics, progress, timed};
 const MINIMAL_WORKER_BUDGET: usize = 40_000;
 
 /// As wasm-bindgen writes it for hosts with source phase imports, which few have.
-const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\"";
-/// As package.json resolves it, for each host in its own way.
-const WASM_IMPORT: &str = "import wasmModule from \"#wasm\"";
+const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\";\n";
+const INSTANTIATE: &str = "\
+let wasmInstance = new WebAssembly.Instance(wasmModule, __wbg_get_imports());
+let wasm = wasmInstance.exports;
+wasm.__wbindgen_start();
+";
+/// So that `load.ts` can bring what the host gives for `#wasm`, or a user their own.
+const INIT: &str = "\
+let wasm;
+export function init(module) {
+    if (wasm) return;
+    wasm = new WebAssembly.Instance(module, __wbg_get_imports()).exports;
+    wasm.__wbindgen_start();
+}
+";
+/// Any module: who only reads these types may have no library that declares `WebAssembly`.
+const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
 
 const MINIMAL_WORKER: &str = r#"
 import { Langfuse } from "langfuse-edge";
@@ -79,15 +93,15 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     cmd!(sh, "{wasm_bindgen} {wasm} --target module --out-name core --out-dir {dist}").quiet().run()?;
     let core = dist.join("core.js");
     let glue = sh.read_file(&core)?;
-    ensure!(
-        glue.matches(SOURCE_IMPORT).count() == 1,
-        "wasm-bindgen's core.js does not have `{SOURCE_IMPORT}` exactly once: did its `module` target change?"
-    );
-    sh.write_file(&core, copy_strings_in_bulk(&glue.replace(SOURCE_IMPORT, WASM_IMPORT))?)?;
+    let glue = replace_once(&replace_once(&glue, SOURCE_IMPORT, "")?, INSTANTIATE, INIT)?;
+    sh.write_file(&core, copy_strings_in_bulk(&glue)?)?;
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
     // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
     let types = sh.read_file(dist.join("core.d.ts"))?;
-    sh.write_file(dist.join("core.d.ts"), format!("/// <reference lib=\"esnext.disposable\" />\n{types}"))?;
+    sh.write_file(
+        dist.join("core.d.ts"),
+        format!("/// <reference lib=\"esnext.disposable\" />\n{types}{INIT_TYPE}"),
+    )?;
     Ok(())
 }
 
@@ -197,9 +211,10 @@ fn package(project: &Project, pkg: &Path) -> Result<()> {
     .arg(format!("--outfile={}", inline.display()))
     .quiet()
     .run()?;
-    let index = dist.join("index.js");
-    cmd!(sh, "{esbuild} {index} --bundle --format=cjs --platform=node --target=node20 --log-level=warning")
-        .arg(format!("--outfile={}", dist.join("index.cjs").display()))
+    let (index, raw) = (dist.join("index.js"), dist.join("raw.js"));
+    cmd!(sh, "{esbuild} {index} {raw} --bundle --format=cjs --platform=node --target=node20")
+        .args(["--log-level=warning", "--out-extension:.js=.cjs"])
+        .arg(format!("--outdir={}", dist.display()))
         .quiet()
         .run()?;
     Ok(())
