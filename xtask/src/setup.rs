@@ -43,16 +43,16 @@ pub(crate) struct Runtimes {
 pub(crate) fn runtimes(project: &Project) -> Result<Runtimes> {
     let cache = Cache::open()?;
     let modules = cache.npm_install(project, "runtimes", &project.root.join("tests/runtimes"))?;
-    let chromium = match find_chromium(project) {
-        Some(found) => found,
-        None => {
-            let _lock = cache.lock()?;
-            progress("setup", "installing Debian's Chromium…");
-            wasm_std::apt_install(&project.sh, &["chromium"])
-                .context("no `chromium` or `google-chrome` is on PATH: install one of them")?;
-            find_chromium(project).context("Debian's package chromium has no program of that name")?
-        }
-    };
+    if let Some(chromium) = find_chromium(project) {
+        return Ok(Runtimes { modules, chromium });
+    }
+    let _lock = cache.lock()?;
+    if find_chromium(project).is_none() {
+        progress("setup", "installing Debian's Chromium…");
+        wasm_std::apt_install(&project.sh, &["chromium"])
+            .context("no `chromium` or `google-chrome` is on PATH: install one of them")?;
+    }
+    let chromium = find_chromium(project).context("Debian's package chromium has no program of that name")?;
     Ok(Runtimes { modules, chromium })
 }
 

@@ -32,5 +32,5 @@ export async function startRegistry(pkg, folder) {
     server.close();
     server.closeAllConnections();
   };
-  return { url, tarball, version: manifest.version, files: packed.files.map(({ path }) => path), close };
+  return { url, tarball, version: manifest.version, close };
 }
