@@ -13,9 +13,25 @@ use crate::{panics, progress, timed};
 const MINIMAL_WORKER_BUDGET: usize = 40_000;
 
 /// As wasm-bindgen writes it for hosts with source phase imports, which few have.
-const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\"";
-/// As package.json resolves it, for each host in its own way.
-const WASM_IMPORT: &str = "import wasmModule from \"#wasm\"";
+const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\";\n";
+const INSTANTIATE: &str = "\
+let wasmInstance = new WebAssembly.Instance(wasmModule, __wbg_get_imports());
+let wasm = wasmInstance.exports;
+wasm.__wbindgen_start();
+";
+/// So that `load.ts` can bring what the host gives for `#wasm`, or a user their own.
+const INIT: &str = "\
+let wasmModule, wasmInstance, wasm;
+export function init(module) {
+    if (wasm) return;
+    wasmModule = module;
+    wasmInstance = new WebAssembly.Instance(module, __wbg_get_imports());
+    wasm = wasmInstance.exports;
+    wasm.__wbindgen_start();
+}
+";
+/// Any module: who only reads these types may have no library that declares `WebAssembly`.
+const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
 
 /// What a host function throws goes to the frame that called it. As wasm-bindgen writes it, that is a frame of the
 /// instance in use.
@@ -106,7 +122,8 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
         .quiet()
         .run()?;
     let core = dist.join("core.js");
-    let mut glue = replace_once(&sh.read_file(&core)?, SOURCE_IMPORT, WASM_IMPORT)?;
+    let mut glue = replace_once(&sh.read_file(&core)?, SOURCE_IMPORT, "")?;
+    glue = replace_once(&glue, INSTANTIATE, INIT)?;
     glue = replace_once(&glue, HANDLE_ERROR, HANDLE_ERROR_IN_ITS_INSTANCE)?;
     for call in FINALIZERS {
         glue = replace_once(&glue, call, &format!("try {{ {call} }} catch {{}}"))?;
@@ -115,7 +132,10 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
     // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
     let types = sh.read_file(dist.join("core.d.ts"))?;
-    sh.write_file(dist.join("core.d.ts"), format!("/// <reference lib=\"esnext.disposable\" />\n{types}"))?;
+    sh.write_file(
+        dist.join("core.d.ts"),
+        format!("/// <reference lib=\"esnext.disposable\" />\n{types}{INIT_TYPE}"),
+    )?;
     Ok(())
 }
 
@@ -231,9 +251,10 @@ fn package(project: &Project, pkg: &Path) -> Result<()> {
     .arg(format!("--outfile={}", inline.display()))
     .quiet()
     .run()?;
-    let index = dist.join("index.js");
-    cmd!(sh, "{esbuild} {index} --bundle --format=cjs --platform=node --target=node20 --log-level=warning")
-        .arg(format!("--outfile={}", dist.join("index.cjs").display()))
+    let (index, raw) = (dist.join("index.js"), dist.join("raw.js"));
+    cmd!(sh, "{esbuild} {index} {raw} --bundle --format=cjs --platform=node --target=node20")
+        .args(["--log-level=warning", "--out-extension:.js=.cjs"])
+        .arg(format!("--outdir={}", dist.display()))
         .quiet()
         .run()?;
     Ok(())

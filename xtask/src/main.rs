@@ -5,6 +5,7 @@ mod dist;
 mod faults;
 mod panics;
 mod project;
+mod runtimes;
 mod setup;
 mod test;
 mod wasm_std;
@@ -27,6 +28,8 @@ Usage: cargo xtask <command>
   faults [--full] [<fault or client>...]
                  run the fault matrix, every fault through every client or those that are named, and print its
                  table; --full watches the server longer for what arrives late
+  runtimes       install the packed npm package on every runtime and bundler, run a program there,
+                 and print what worked
   test           everything that CI checks
 
 Needs Rust and Node.js 20 or later; every command runs `setup` first.";
@@ -58,6 +61,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         ["demo"] => demo::run(&project, &setup::run(&project)?, false),
         ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
         ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),
+        ["runtimes"] => runtimes::run(&project, &setup::run(&project)?),
         ["test"] => test::run(&project, &setup::run(&project)?),
         _ => bail!("`{}` is not a command\n\n{HELP}", args.join(" ")),
     }
