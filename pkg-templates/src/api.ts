@@ -8,8 +8,14 @@ export type {
   ObservationAttributes,
   ObservationLevel,
   ObservationType,
+  ScoreBody,
+  ScoreData,
+  ScoreDataType,
   StartObservationOptions,
+  Stats,
+  TraceAttributes,
 } from "./core.js";
 export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
+export type { Scored, Scores } from "./score.js";
 export { runWorkflowWithFlush, step } from "./workflow.js";
 export type { StepOptions, Workflow } from "./workflow.js";

@@ -9,9 +9,12 @@ import type {
   LangfuseOptions,
   ObservationAttributes,
   ObservationType,
+  ScoreBody,
   StartObservationOptions,
+  Stats,
 } from "./core.js";
 import { generation, giveUp, guarded } from "./instance.js";
+import { Scores } from "./score.js";
 
 /** A client in one instance, and what is known of it when that is lost. */
 interface Life {
@@ -99,6 +102,22 @@ class Client {
     return observation;
   }
 
+  /** Lost when it traps, before it became a record. */
+  score(body: ScoreBody): void {
+    const { held } = this.life;
+    const isRecorded = guarded(() => {
+      this.core()?.createScore(body);
+      return true;
+    });
+    if (!isRecorded && this.isEnabled && this.life.held === held) {
+      this.lost++;
+    }
+  }
+
+  stats(): Stats {
+    return guarded(() => this.core()?.stats()) ?? NO_STATS;
+  }
+
   /** Neither throws nor rejects. */
   flush(method: "flush" | "shutdown", options?: FlushOptions | null): Promise<FlushReport> {
     let { life } = this;
@@ -124,7 +143,7 @@ class Client {
       }
       return lossReport(life.held + life.untold);
     };
-    return promise.then(settled, disrupted);
+    return promise.then(settled).catch(disrupted);
   }
 
   free(): void {
@@ -137,6 +156,17 @@ class Client {
 }
 
 const lifeIn = (generation: number): Life => ({ generation, held: 0, untold: 0 });
+
+const NO_STATS: Stats = {
+  recorded: 0,
+  delivered: 0,
+  rejected: 0,
+  dropped: 0,
+  handedOver: 0,
+  queued: 0,
+  leased: 0,
+  bytes: 0,
+};
 
 /** The report of a flush that was lost itself: what it has delivered nobody knows. */
 const lossReport = (dropped: number): FlushReport => ({
@@ -191,6 +221,16 @@ export class Langfuse {
   /** Whether anything is recorded. */
   get enabled(): boolean {
     return this.#client.isEnabled;
+  }
+
+  /** Records scores, which the next flush sends. */
+  get score(): Scores {
+    return new Scores((body) => this.#client.score(body));
+  }
+
+  /** Totals since the client was made; all 0 when it is disabled. It never throws. */
+  stats(): Stats {
+    return this.#client.stats();
   }
 
   /**

@@ -115,6 +115,12 @@ impl Langfuse {
         }
     }
 
+    /// Totals since the client was made.
+    #[wasm_bindgen(unchecked_return_type = "Stats")]
+    pub fn stats(&self) -> JsValue {
+        host::stats_object(&self.inner.stats())
+    }
+
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
     pub fn flush(

@@ -176,3 +176,26 @@ export interface FlushReport {
   /** Milliseconds from the call to the report. */
   durationMs: number;
 }
+
+/**
+ * Totals since the client was made. Unlike flush reports they never count a record twice: `recorded` is the sum of
+ * `delivered`, `rejected`, `dropped`, `handedOver`, `queued` and `leased`.
+ */
+export interface Stats {
+  /** Records made. */
+  recorded: number;
+  /** Records the server acknowledged. */
+  delivered: number;
+  /** Records the server refused for good. */
+  rejected: number;
+  /** Records given up by this client. */
+  dropped: number;
+  /** Records accepted by a durable overflow queue. */
+  handedOver: number;
+  /** Records waiting now. */
+  queued: number;
+  /** Records in flight now. */
+  leased: number;
+  /** Bytes of the records waiting or in flight now. */
+  bytes: number;
+}
