@@ -485,7 +485,11 @@ impl World {
                 assert!(may_wait, "there is nothing to wait for");
                 assert!(has_time || !must_hand_over, "the overflow's time has come");
                 assert!(!wait.is_zero(), "a driver told to wait for a time that has come would spin");
-                assert!(now + wait <= known.deadline, "told to wait {wait:?}, beyond the end");
+                let end = if has_time { known.sends_until } else { known.deadline };
+                assert!(
+                    now + wait <= end,
+                    "told to wait {wait:?}, into the overflow's time or beyond the end"
+                );
                 assert!(is_alone || wait <= LOOK_AGAIN, "told to wait {wait:?} for another");
                 assert!(
                     opening.is_none_or(|(_, by)| by >= known.sends_until || now + wait <= by),
