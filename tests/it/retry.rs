@@ -254,6 +254,37 @@ fn flushes_that_overlap_send_one_probe_together() {
     assert_eq!(flushes.map(|flush| host.finish(flush).delivered), [1000; 3]);
 }
 
+#[wasm_bindgen_test(unsupported = test)]
+fn a_server_that_fails_a_probe_is_worth_waiting_for_again() {
+    let mut host = Host::new(|request| match request.at {
+        at if at < secs(1) => status(401),
+        at if at < secs(42) => status(503),
+        _ => status(200),
+    });
+    host.record(1..=5);
+    assert_eq!(host.flush().retained, 5);
+    host.run_until(secs(40));
+    assert!(host.flush().ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_failure_does_not_cut_short_the_silence_of_a_misconfigured_client() {
+    let mut host = Host::new(|request| match request.at {
+        at if at.is_zero() => status(401),
+        at if at < secs(1) => status(503).after(millis(300)),
+        _ => status(200),
+    });
+    host.record(1..=1);
+    let first = host.begin_flush(DEFAULT_BUDGET);
+    host.run_until(millis(1));
+    host.record(2..=2);
+    let second = host.begin_flush(DEFAULT_BUDGET);
+    host.finish(first);
+    host.finish(second);
+    assert_eq!(host.flush_within(secs(60)).delivered, 2);
+    assert!(host.requests[2].at >= secs(30), "{:?}", host.requests[2].at);
+}
+
 /// The pause after a first failure of a client whose first record has this id.
 fn due_after_failure(id: u64) -> Duration {
     let mut exporter = Exporter::new(Settings::default());
