@@ -229,7 +229,7 @@ impl World {
         let is_open = |index: &usize| self.requests[*index].answer.is_none();
         let awaited = self.drivers.iter().filter_map(|driver| driver.in_flight).filter(is_open);
         // Every other one is awaited, if any is: most of the rest are answered too late.
-        let mut open: Vec<_> = if request % 2 == 0 { awaited.collect() } else { Vec::new() };
+        let mut open: Vec<_> = if request.is_multiple_of(2) { awaited.collect() } else { Vec::new() };
         if open.is_empty() {
             open = (0..self.requests.len()).filter(is_open).collect();
         }
