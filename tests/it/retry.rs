@@ -213,6 +213,14 @@ fn a_time_beyond_the_budget_ends_the_flush_early_and_binds_the_next_ones() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_time_at_the_very_end_of_the_budget_is_not_waited_for() {
+    let mut host = Host::new(|_| status(429).retry_after("5").after(Duration::ZERO));
+    host.record(1..=40);
+    let report = host.flush_within(secs(5));
+    assert_eq!((report.retained, report.requests, report.duration_ms), (40, 1, 0));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_misconfigured_client_asks_once_and_then_falls_silent_for_a_while() {
     for refusal in [0, 301, 307, 401, 403, 404, 405] {
         let mut host =
@@ -265,6 +273,25 @@ fn a_server_that_fails_a_probe_is_worth_waiting_for_again() {
     assert_eq!(host.flush().retained, 5);
     host.run_until(secs(40));
     assert!(host.flush().ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn back_off_begins_anew_after_the_silence_of_a_misconfigured_client() {
+    let mut count = 0;
+    let mut host = Host::new(move |_| {
+        count += 1;
+        status(match count {
+            1..=6 | 8 => 503,
+            7 => 401,
+            _ => 200,
+        })
+    });
+    host.record(1..=5);
+    assert_eq!(host.flush_within(secs(60)).requests, 7);
+    host.run_until(secs(200));
+    assert!(host.flush().ok);
+    let pause = host.requests[8].at - host.requests[7].at;
+    assert!(pause <= millis(505), "{pause:?}");
 }
 
 #[wasm_bindgen_test(unsupported = test)]
