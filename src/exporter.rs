@@ -247,7 +247,8 @@ impl Exporter {
                 }
             }
         }
-        let (ending, deadline, may_send) = (flush.ending, flush.deadline, flush.may_send(now));
+        let (ending, may_send) = (flush.ending, flush.may_send(now));
+        let wait_at_most = if may_send { flush.sends_until } else { flush.deadline };
         if let Ending::HandOver(bytes) = ending
             && !is_sending
             && (next.is_none() || !may_send)
@@ -256,7 +257,7 @@ impl Exporter {
             return Action::HandOver(request);
         }
         match next {
-            Some(next) => Action::WaitUntil(self.clock.host_time(next.min(deadline))),
+            Some(next) => Action::WaitUntil(self.clock.host_time(next.min(wait_at_most))),
             None => self.finish(id, now),
         }
     }

@@ -81,6 +81,17 @@ fn a_batch_that_another_flush_has_in_flight_is_waited_for() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn what_does_not_take_long_is_not_waited_for_long() {
+    let mut host = Host::new(|_| status(200).after(millis(50)));
+    host.record(1..=20);
+    let first = host.begin_flush(DEFAULT_BUDGET);
+    host.run_until(millis(10));
+    assert!(host.flush().ok);
+    assert!(host.now() <= millis(60), "{:?}", host.now());
+    assert!(host.finish(first).ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn records_recorded_during_a_flush_belong_to_the_next() {
     let mut host = Host::new(|_| status(200).after(millis(300)));
     host.record(1..=5);

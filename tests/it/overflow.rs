@@ -147,6 +147,7 @@ fn what_waits_is_handed_over_though_another_flush_has_a_request_in_flight() {
     let flush = host.begin_flush(overflowing(DEFAULT_BUDGET, 128_000));
     let report = host.finish(flush);
     assert_eq!((report.handed_over, report.retained), (3, 2));
+    assert_eq!(host.handed_over[0].at, secs(2) + secs(23), "all of its time is left to the overflow");
     host.kill(other);
 }
 

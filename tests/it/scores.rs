@@ -85,17 +85,18 @@ fn of_a_207_each_score_is_settled_as_it_says_and_only_what_failed_for_now_is_sen
         verdicts(received, |name| match name {
             "refused" => 400,
             "later" if round == 1 => 500,
+            "too many" if round == 1 => 429,
             "passed over" if round == 1 => 0,
             _ => 201,
         })
     });
-    for name in ["good", "refused", "later", "fine", "passed over"] {
+    for name in ["good", "refused", "later", "fine", "passed over", "too many"] {
         host.push(score(name));
     }
     let report = host.flush();
-    assert_eq!((report.delivered, report.rejected.len(), report.retained), (4, 1, 0));
+    assert_eq!((report.delivered, report.rejected.len(), report.retained), (5, 1, 0));
     assert_eq!((report.requests, report.ambiguous), (2, 0));
-    assert_eq!(host.requests[1].names(), ["later", "passed over"]);
+    assert_eq!(host.requests[1].names(), ["later", "passed over", "too many"]);
     assert_eq!(host.requests[0].events()[2], host.requests[1].events()[0], "the same bytes again");
     assert!(host.requests[1].at >= millis(55), "after a pause");
 }
@@ -123,6 +124,13 @@ fn a_207_that_cannot_be_understood_settles_nothing() {
 fn a_plain_200_delivers_all_scores() {
     let mut host = Host::new(|_| status(200));
     host.push(score("quality"));
+    assert!(host.flush().ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_207_delivers_all_observations() {
+    let mut host = Host::new(|_| status(207));
+    host.push(small_record(1));
     assert!(host.flush().ok);
 }
 

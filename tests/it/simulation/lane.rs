@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::host::{millis, secs};
 
 const MISCONFIGURED_PAUSE: Duration = secs(30);
-const BACKOFF: (Duration, Duration) = (millis(50), secs(10));
+const SHORTEST_BACKOFF: Duration = millis(50);
+const FIRST_BACKOFF: Duration = millis(500);
+const LONGEST_BACKOFF: Duration = secs(10);
 const SMALLEST_LIMIT: usize = 16 * 1024;
 const LIMIT_DOUBLES_AFTER: Duration = secs(600);
 
@@ -17,6 +19,8 @@ pub(super) struct Lane {
     latest: Duration,
     /// The time that the server itself has named.
     named: Duration,
+    /// One after the other.
+    failures: u32,
     /// No request can succeed, as far as is known: one at a time asks, and no flush waits for its turn.
     is_closed: bool,
     /// Bytes of a body.
@@ -30,6 +34,7 @@ impl Lane {
             earliest: Duration::ZERO,
             latest: Duration::ZERO,
             named: Duration::ZERO,
+            failures: 0,
             is_closed: false,
             limit,
             learned: Duration::ZERO,
@@ -49,19 +54,23 @@ impl Lane {
     }
 
     pub(super) fn resume(&mut self) {
-        (self.earliest, self.latest, self.is_closed) = (Duration::ZERO, Duration::ZERO, false);
+        (self.earliest, self.latest) = (Duration::ZERO, Duration::ZERO);
+        (self.failures, self.is_closed) = (0, false);
     }
 
     pub(super) fn back_off(&mut self, after: Option<Duration>, now: Duration) {
         self.named = self.named.max(now + after.unwrap_or_default());
-        self.earliest = self.earliest.max(now + BACKOFF.0);
-        self.latest = self.latest.max(now + BACKOFF.1);
+        let longest = (FIRST_BACKOFF * (1 << self.failures.min(10))).min(LONGEST_BACKOFF);
+        self.earliest = self.earliest.max(now + SHORTEST_BACKOFF);
+        self.latest = self.latest.max(now + longest);
+        self.failures += 1;
         self.is_closed = false;
     }
 
     pub(super) fn close(&mut self, now: Duration) {
         let end = now + MISCONFIGURED_PAUSE;
-        (self.earliest, self.latest, self.is_closed) = (end, end, true);
+        (self.earliest, self.latest) = (end, end);
+        (self.failures, self.is_closed) = (0, true);
     }
 
     /// A body of this length was too large. `false` when half of it is not worth trying as a limit.

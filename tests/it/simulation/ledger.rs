@@ -10,6 +10,8 @@ use langfuse_edge::{DropReason, DropReasons, FlushReport, Stats};
 use super::lane::Lane;
 use crate::host::{millis, secs};
 
+/// The server's words, whatever it refuses.
+pub(super) const MESSAGE: &str = "as the server pleases";
 const REQUESTS_IN_VAIN: u64 = 40;
 /// Beyond an attempt's timeout.
 const LEASE_GRACE: Duration = secs(2);
@@ -625,6 +627,8 @@ impl Ledger {
         let mut rejected: Vec<_> = flush.covered.iter().filter_map(refusal).collect();
         let mut told: Vec<_> =
             report.rejected.iter().map(|rejection| (rejection.id.as_str(), rejection.status)).collect();
+        let are_words_kept = report.rejected.iter().all(|rejection| rejection.message == MESSAGE);
+        assert!(are_words_kept, "the server's words are kept: {report:?}");
         told.sort_unstable();
         rejected.sort_unstable();
         assert_eq!(told, rejected, "the rejected records are not as the ledger says");

@@ -11,15 +11,15 @@ use langfuse_edge::retry::{Outcome, Verdict, parse_retry_after};
 use langfuse_edge::wire::{Record, RecordKind, ScoreData, encode, encode_score};
 use langfuse_edge::{DropReason, FlushReport, Timestamp};
 
-use super::ledger::{Entry, Fate, KINDS, Ledger, Tally};
+use super::ledger::{Entry, Fate, KINDS, Ledger, MESSAGE, Tally};
 use crate::body;
 use crate::host::{millis, secs};
 use crate::records::{END, START, hex, observation, score, small_record, trace_id};
 
 /// Longer than any pause, lease or flush.
 const HEALING: Duration = secs(700);
-/// A flush that waits for another's batch looks again after this at the latest.
-const LOOK_AGAIN: Duration = millis(200);
+/// A flush that waits for another's batch looks again after a quarter of the time it has waited, within these.
+const LOOK_AGAIN: (Duration, Duration) = (millis(5), millis(200));
 /// What may be left free in a body that has room for no other record: lengths are not known before they are written.
 const SLACK: usize = 24;
 
@@ -229,7 +229,7 @@ impl World {
         let is_open = |index: &usize| self.requests[*index].answer.is_none();
         let awaited = self.drivers.iter().filter_map(|driver| driver.in_flight).filter(is_open);
         // Every other one is awaited, if any is: most of the rest are answered too late.
-        let mut open: Vec<_> = if request % 2 == 0 { awaited.collect() } else { Vec::new() };
+        let mut open: Vec<_> = if request.is_multiple_of(2) { awaited.collect() } else { Vec::new() };
         if open.is_empty() {
             open = (0..self.requests.len()).filter(is_open).collect();
         }
@@ -485,8 +485,13 @@ impl World {
                 assert!(may_wait, "there is nothing to wait for");
                 assert!(has_time || !must_hand_over, "the overflow's time has come");
                 assert!(!wait.is_zero(), "a driver told to wait for a time that has come would spin");
-                assert!(now + wait <= known.deadline, "told to wait {wait:?}, beyond the end");
-                assert!(is_alone || wait <= LOOK_AGAIN, "told to wait {wait:?} for another");
+                let end = if has_time { known.sends_until } else { known.deadline };
+                assert!(
+                    now + wait <= end,
+                    "told to wait {wait:?}, into the overflow's time or beyond the end"
+                );
+                let look_again = ((now - known.started) / 4).clamp(LOOK_AGAIN.0, LOOK_AGAIN.1);
+                assert!(is_alone || wait <= look_again, "told to wait {wait:?} for another");
                 assert!(
                     opening.is_none_or(|(_, by)| by >= known.sends_until || now + wait <= by),
                     "told to wait {wait:?}, beyond every pause"
@@ -686,8 +691,6 @@ impl World {
         assert!(stats.queued + stats.leased <= records, "above {records} records: {stats:?}");
     }
 }
-
-const MESSAGE: &str = "as the server pleases";
 
 fn response(status: u16, retry_after: Option<&str>, verdicts: Vec<Verdict>) -> Outcome {
     let retry_after = retry_after.and_then(|value| parse_retry_after(value, |_| None));
