@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::exporter::{FlushSettings, Scope};
 use crate::id::{ObservationId, SpanContext, TraceId};
 use crate::observation::{Attributes, Field, Level, ObservationData, ObservationKind, Text, TraceAttributes};
+use crate::open::{Open, Place};
 use crate::platform::{self, Driver, host};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
@@ -30,7 +31,40 @@ pub struct Langfuse {
 #[derive(Debug)]
 struct Enabled {
     driver: Driver,
-    config: Config,
+    config: Box<Config>,
+    open: Mutex<Open>,
+}
+
+impl Enabled {
+    /// Whether observations of this trace are recorded. It depends on the id alone, so a trace is kept whole or not.
+    fn keeps(&self, trace_id: TraceId) -> bool {
+        self.config.sampling().keeps(trace_id)
+    }
+
+    /// Records an observation that has ended.
+    fn record(&self, observation: ObservationData, end: Timestamp) {
+        let Self { driver, config, .. } = self;
+        driver.push(wire::encode(observation, end, config.environment(), config.release()));
+    }
+
+    /// Ends what nobody has ended in time.
+    fn end_neglected(&self, now: Timestamp) {
+        let next = || self.open().take_neglected(now);
+        while let Some(observation) = next() {
+            self.record(*observation, now);
+        }
+    }
+
+    /// The driver, to begin a flush with: it covers what nobody has ended in time.
+    fn flusher(&self) -> &Driver {
+        self.end_neglected(host::now());
+        &self.driver
+    }
+
+    /// Nothing of the user's or of the host's is called under this lock.
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Langfuse {
@@ -51,7 +85,8 @@ impl Langfuse {
         match options.parse()? {
             Setup::Enabled(config) => {
                 let driver = Driver::start(&config)?;
-                Ok(Self { enabled: Some(Arc::new(Enabled { driver, config: *config })) })
+                let enabled = Enabled { driver, config, open: Mutex::default() };
+                Ok(Self { enabled: Some(Arc::new(enabled)) })
             }
             Setup::Disabled { missing } => {
                 if let Some(missing) = missing {
@@ -116,7 +151,7 @@ impl Langfuse {
         let enabled = self.enabled.clone();
         async move {
             match enabled {
-                Some(enabled) => enabled.driver.flush(settings).await,
+                Some(enabled) => enabled.flusher().flush(settings).await,
                 None => FlushReport::nothing_to_do(),
             }
         }
@@ -124,8 +159,8 @@ impl Langfuse {
 
     /// Begins a flush that nobody waits for.
     pub fn flush_in_background(&self) {
-        if let Some(enabled) = &self.enabled {
-            enabled.driver.flush_in_background(platform::DEFAULT_FLUSH_BUDGET.into());
+        if let Some(driver) = self.flusher() {
+            driver.flush_in_background(platform::DEFAULT_FLUSH_BUDGET.into());
         }
     }
 
@@ -133,11 +168,6 @@ impl Langfuse {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.enabled.as_ref().map(|enabled| enabled.driver.stats()).unwrap_or_default()
-    }
-
-    /// Whether observations of this trace are recorded. It depends on the id alone, so a trace is kept whole or not.
-    fn keeps(&self, trace_id: TraceId) -> bool {
-        self.enabled.as_ref().is_some_and(|enabled| enabled.config.sampling().keeps(trace_id))
     }
 
     /// Records a score, whose JSON `body` has an id or an environment only if it says so.
@@ -148,22 +178,18 @@ impl Langfuse {
         body: &str,
         has_environment: bool,
     ) {
-        let Some(Enabled { driver, config }) = self.enabled.as_deref() else { return };
-        if trace_id.is_none_or(|trace_id| config.sampling().keeps(trace_id)) {
-            let environment = config.environment().filter(|_| !has_environment);
-            let recorded = host::iso8601(host::now());
-            driver.push(wire::encode_score(&ScoreData {
-                id,
-                trace_id,
-                body,
-                environment,
-                recorded: &recorded,
-            }));
+        let Some(enabled) = self.enabled.as_deref() else { return };
+        if trace_id.is_none_or(|trace_id| enabled.keeps(trace_id)) {
+            let environment = enabled.config.environment().filter(|_| !has_environment);
+            let recorded = &host::iso8601(host::now());
+            let score = ScoreData { id, trace_id, body, environment, recorded };
+            enabled.driver.push(wire::encode_score(&score));
         }
     }
 
-    pub(crate) fn driver(&self) -> Option<&Driver> {
-        self.enabled.as_ref().map(|enabled| &enabled.driver)
+    /// See [`Enabled::flusher`].
+    pub(crate) fn flusher(&self) -> Option<&Driver> {
+        self.enabled.as_deref().map(Enabled::flusher)
     }
 }
 
@@ -204,11 +230,11 @@ pub struct ObservationBuilder {
     parent_is_remote: bool,
     pub(crate) start: Option<Timestamp>,
     pub(crate) attributes: Attributes,
-    trace: Option<TraceAttributes>,
+    pub(crate) trace: Option<TraceAttributes>,
 }
 
 impl ObservationBuilder {
-    fn new(langfuse: Langfuse, name: String, parent: Option<Current>) -> Self {
+    pub(crate) fn new(langfuse: Langfuse, name: String, parent: Option<Current>) -> Self {
         Self {
             langfuse,
             name,
@@ -307,25 +333,30 @@ impl ObservationBuilder {
             None => (TraceId::from_random(host::random()), None, Arc::default()),
         };
         // A clock that was set back must not let a child begin before its parent.
-        let start = self.start.unwrap_or_else(|| host::now().max(earliest_start));
+        let now = host::now();
+        let start = self.start.unwrap_or_else(|| now.max(earliest_start));
         let context = SpanContext { trace_id, observation_id: ObservationId::from_random(host::random()) };
         let trace = self.trace.map_or(inherited, Arc::new);
-        let open = self.langfuse.keeps(trace_id).then(|| ObservationData {
-            context,
-            parent,
-            is_local_root,
-            kind: self.kind,
-            name: self.name,
-            start,
-            attributes: self.attributes,
-            trace: Arc::clone(&trace),
-        });
-        let observation =
-            Observation { langfuse: self.langfuse, context, trace, start, open: Mutex::new(open) };
-        if self.kind == ObservationKind::Event {
-            observation.end();
+        let mut place = None;
+        if let Some(enabled) = self.langfuse.enabled.as_deref().filter(|enabled| enabled.keeps(trace_id)) {
+            let data = ObservationData {
+                context,
+                parent,
+                is_local_root,
+                kind: self.kind,
+                name: self.name,
+                start,
+                attributes: self.attributes,
+                trace: Arc::clone(&trace),
+            };
+            if self.kind == ObservationKind::Event {
+                enabled.record(data, now);
+            } else {
+                place = Some(enabled.open().start(Box::new(data), now));
+                enabled.end_neglected(now);
+            }
         }
-        observation
+        Observation { langfuse: self.langfuse, context, trace, start, place }
     }
 
     fn trace_attributes(&mut self) -> &mut TraceAttributes {
@@ -336,13 +367,17 @@ impl ObservationBuilder {
 
 /// An observation that has started. It is recorded when it ends, complete, once; one that is dropped ends then,
 /// and with level ERROR when that is because of a panic.
+///
+/// One that is open for more than an hour, or the oldest of more than 10,000 open ones, is ended with level WARNING and
+/// a status message that says why.
 #[derive(Debug)]
 pub struct Observation {
     langfuse: Langfuse,
     context: SpanContext,
     trace: Arc<TraceAttributes>,
     start: Timestamp,
-    open: Mutex<Option<ObservationData>>,
+    /// None when it is not recorded, or was when it started.
+    place: Option<Place>,
 }
 
 impl Observation {
@@ -395,7 +430,8 @@ impl Observation {
 
     /// Anything else, by name.
     pub fn metadata(&self, name: &str, value: &(impl Serialize + ?Sized)) -> &Self {
-        self.update(|attributes| attributes.metadata.set(name, to_text(value)))
+        let text = to_text(value);
+        self.update(|attributes| attributes.metadata.set(name, text))
     }
 
     /// Token counts.
@@ -425,9 +461,11 @@ impl Observation {
 
     /// Ends it, at a time that is not now.
     pub fn end_at(&self, end: Timestamp) {
-        let open = self.lock().take();
-        if let (Some(open), Some(Enabled { driver, config })) = (open, self.langfuse.enabled.as_deref()) {
-            driver.push(wire::encode(open, end, config.environment(), config.release()));
+        if let Some((enabled, place)) = self.kept() {
+            let ended = enabled.open().end(place, self.context);
+            if let Some(observation) = ended {
+                enabled.record(*observation, end);
+            }
         }
     }
 
@@ -436,10 +474,21 @@ impl Observation {
         self.update(|known| known.merge(attributes))
     }
 
+    /// Replaces what it says of its trace. Children that start from now on say what it said when it started.
+    pub fn trace(&self, trace: TraceAttributes) -> &Self {
+        self.change(|observation| observation.trace = Arc::new(trace));
+        self
+    }
+
     /// Whether it has not ended yet, and will be recorded when it does.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.lock().is_some()
+        self.kept().is_some_and(|(enabled, place)| enabled.open().get(place, self.context).is_some())
+    }
+
+    /// See [`Attributes::complain`].
+    pub(crate) fn complain(&self, level: Level, why: &str) {
+        self.update(|attributes| attributes.complain(level, why));
     }
 
     fn set(&self, field: Field, text: impl Into<Text>) -> &Self {
@@ -447,26 +496,32 @@ impl Observation {
     }
 
     fn update(&self, change: impl FnOnce(&mut Attributes)) -> &Self {
-        if let Some(open) = self.lock().as_mut() {
-            change(&mut open.attributes);
-        }
+        self.change(|observation| change(&mut observation.attributes));
         self
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ObservationData)) {
+        if let Some((enabled, place)) = self.kept()
+            && let Some(observation) = enabled.open().get(place, self.context)
+        {
+            change(observation);
+        }
+    }
+
+    /// Who keeps it while it is open, and where.
+    fn kept(&self) -> Option<(&Enabled, Place)> {
+        Some((self.langfuse.enabled.as_deref()?, self.place?))
     }
 
     fn current(&self) -> Current {
         Current { context: self.context, trace: Arc::clone(&self.trace), start: self.start }
-    }
-
-    /// A panic of the user's `Serialize` while the lock is held leaves the data whole, so its poison is ignored.
-    fn lock(&self) -> MutexGuard<'_, Option<ObservationData>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Observation {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.error("panicked");
+            self.complain(Level::Error, "panicked");
         }
         self.end();
     }

@@ -70,8 +70,10 @@ impl Options {
     }
 
     pub(crate) fn set(&mut self, setting: Setting, value: String) {
-        self.0.retain(|(known, _)| *known != setting);
-        self.0.push((setting, value));
+        match self.0.iter_mut().find(|(known, _)| *known == setting) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((setting, value)),
+        }
     }
 
     /// The project's keys.
@@ -93,7 +95,7 @@ impl Options {
     /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`, `LANGFUSE_AMBIGUOUS`.
     #[must_use]
     pub fn or_env(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
-        for (setting, _, variables) in Setting::ALL {
+        for &(setting, _, variables) in &Setting::ALL {
             if self.get(setting).is_none() {
                 let from_env = |name: &&str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
                 if let Some(value) = variables.iter().find_map(from_env) {
@@ -140,6 +142,11 @@ impl Options {
             flush_interval,
             gives_up_ambiguous,
         })))
+    }
+
+    /// What was set, as environment variables.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(setting, value)| (Setting::ALL[*setting as usize].2[0], value.as_str()))
     }
 
     fn get(&self, setting: Setting) -> Option<&str> {

@@ -247,7 +247,8 @@ impl Exporter {
                 }
             }
         }
-        let (ending, deadline, may_send) = (flush.ending, flush.deadline, flush.may_send(now));
+        let (ending, may_send) = (flush.ending, flush.may_send(now));
+        let wait_at_most = if may_send { flush.sends_until } else { flush.deadline };
         if let Ending::HandOver(bytes) = ending
             && !is_sending
             && (next.is_none() || !may_send)
@@ -256,7 +257,7 @@ impl Exporter {
             return Action::HandOver(request);
         }
         match next {
-            Some(next) => Action::WaitUntil(self.clock.host_time(next.min(deadline))),
+            Some(next) => Action::WaitUntil(self.clock.host_time(next.min(wait_at_most))),
             None => self.finish(id, now),
         }
     }
@@ -427,12 +428,14 @@ impl Exporter {
     fn lease(&mut self, id: FlushId, kind: RecordKind, now: Timestamp) -> Request {
         let Settings { batch_bytes, batch_records, .. } = self.settings;
         let overhead = self.bodies.overhead(kind);
-        let flush = self.flushes.get(id.0);
-        let is_first = |queued: &Queued| flush.is_some_and(|flush| flush.covers(queued));
-        let is_scoped = flush.is_some_and(|flush| flush.scope != Scope::Everything);
-        let is_first: Option<&dyn Fn(&Queued) -> bool> = if is_scoped { Some(&is_first) } else { None };
         let lane = &mut self.lanes[kind as usize];
-        let batch = lane.take_batch(batch_bytes, overhead, batch_records, is_first, now);
+        let room = lane.room(batch_bytes, overhead, batch_records, now);
+        let batch = match self.flushes.get(id.0) {
+            Some(flush) if flush.scope != Scope::Everything => {
+                lane.queue.take_batch_with(room, |queued| flush.covers(queued))
+            }
+            _ => lane.queue.take_batch(room),
+        };
         self.put_under_lease(id, kind, false, batch, now)
     }
 
@@ -443,7 +446,7 @@ impl Exporter {
             let room = bytes.saturating_sub(self.bodies.overhead(kind));
             let fits = |queued: &Queued| flush.covers(queued) && queued.record.framed_len() <= room;
             let queue = &mut self.lanes[kind as usize].queue;
-            let batch = queue.take_only(&mut Room::new(room, self.settings.batch_records), &fits);
+            let batch = queue.take_only(Room::new(room, self.settings.batch_records), fits);
             if !batch.is_empty() {
                 return Some(self.put_under_lease(id, kind, true, batch, now));
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::queue::{Queue, Queued, Room};
+use crate::queue::{Queue, Room};
 use crate::retry;
 use crate::time::Timestamp;
 
@@ -49,21 +49,19 @@ impl Lane {
         self.pause.misconfigured
     }
 
-    /// Takes the records of the next request. `most_bytes` is what the settings allow a body.
-    pub(crate) fn take_batch(
+    /// What the next request has room for. `most_bytes` is what the settings allow a body.
+    pub(crate) fn room(
         &mut self,
         most_bytes: usize,
         overhead: usize,
         records: usize,
-        is_first: Option<&dyn Fn(&Queued) -> bool>,
         now: Timestamp,
-    ) -> Vec<Queued> {
+    ) -> Room {
         while self.batch_bytes < most_bytes && self.learned + LIMIT_DOUBLES_AFTER <= now {
             self.batch_bytes *= 2;
             self.learned = self.learned + LIMIT_DOUBLES_AFTER;
         }
-        let bytes = self.batch_bytes.min(most_bytes).saturating_sub(overhead);
-        self.queue.take_batch(Room::new(bytes, records), is_first)
+        Room::new(self.batch_bytes.min(most_bytes).saturating_sub(overhead), records)
     }
 
     /// The server has answered as it should.

@@ -7,6 +7,7 @@ pub mod id;
 pub mod time;
 
 pub mod observation;
+pub mod open;
 pub mod sampling;
 pub mod wire;
 

@@ -185,18 +185,22 @@ impl Metadata {
             if byte == b'.' {
                 let segment = name.get(begin..end).unwrap_or_default();
                 if begin > 0 {
-                    safe.push_str(".");
+                    safe += ".";
                 }
-                safe.push_str(segment);
+                safe += segment;
                 if TAKEN.contains(&segment) {
-                    safe.push_str("_");
+                    safe += "_";
                 }
                 begin = end + 1;
             }
         }
-        match self.0.iter_mut().find(|(known, _)| *known == safe) {
+        self.put(safe, value);
+    }
+
+    fn put(&mut self, name: String, value: Text) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
-            None => self.0.push((safe, value)),
+            None => self.0.push((name, value)),
         }
     }
 
@@ -244,14 +248,27 @@ pub enum Field {
 }
 
 /// Texts by [`Field`]; setting one again replaces it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Eq)]
 pub struct Fields(Vec<(Field, Text)>);
+
+/// In whatever order they were set.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.iter().all(|(field, text)| other.get(field) == Some(text))
+    }
+}
 
 impl Fields {
     /// Sets a field.
     pub fn set(&mut self, field: Field, text: impl Into<Text>) {
-        self.0.retain(|(known, _)| *known != field);
-        self.0.push((field, text.into()));
+        self.put(field, text.into());
+    }
+
+    fn put(&mut self, field: Field, text: Text) {
+        match self.0.iter_mut().find(|(known, _)| *known == field) {
+            Some((_, known)) => *known = text,
+            None => self.0.push((field, text)),
+        }
     }
 
     pub(crate) fn get(&self, field: Field) -> Option<&Text> {
@@ -277,11 +294,24 @@ impl Attributes {
     /// Takes over what `newer` says; metadata is merged by name.
     pub fn merge(&mut self, newer: Self) {
         for (field, text) in newer.fields.0 {
-            self.fields.set(field, text);
+            self.fields.put(field, text);
         }
         for (name, value) in newer.metadata.0 {
-            self.metadata.set(&name, value);
+            self.metadata.put(name, value);
         }
+    }
+
+    /// Says what went wrong with it, and takes nothing away: ERROR stays, and a status message stays before `why`.
+    pub(crate) fn complain(&mut self, level: Level, why: &str) {
+        let fields = &mut self.fields;
+        if fields.get(Field::Level).is_none_or(|known| known.as_str() != Level::Error.as_str()) {
+            fields.set(Field::Level, level.as_str());
+        }
+        let message = match fields.get(Field::StatusMessage) {
+            Some(message) => [message.as_str(), " (", why, ")"].concat(),
+            None => why.to_owned(),
+        };
+        fields.set(Field::StatusMessage, message);
     }
 }
 

@@ -57,25 +57,33 @@ impl Queue {
         if self.records.front().is_some_and(is_wanted) { self.pop_oldest() } else { None }
     }
 
-    /// Takes the oldest records that fit one batch: those that `is_first` picks before all others.
-    pub(crate) fn take_batch(
-        &mut self,
-        mut room: Room,
-        is_first: Option<&dyn Fn(&Queued) -> bool>,
-    ) -> Vec<Queued> {
-        let mut batch = match is_first {
-            Some(is_first) => self.take_only(&mut room, is_first),
-            None => Vec::new(),
-        };
-        let fits = self.records.iter().take_while(|queued| room.takes(queued)).count();
-        self.bytes -= self.records.iter().take(fits).map(|queued| queued.record.len()).sum::<usize>();
-        batch.extend(self.records.drain(..fits));
+    /// Takes the oldest records that fit one batch.
+    pub(crate) fn take_batch(&mut self, mut room: Room) -> Vec<Queued> {
+        let mut batch = Vec::new();
+        self.fill_batch(&mut batch, &mut room);
         batch
     }
 
-    /// As [`take_batch`](Self::take_batch), but no other records than those that `is_wanted` picks.
-    pub(crate) fn take_only(&mut self, room: &mut Room, is_wanted: &dyn Fn(&Queued) -> bool) -> Vec<Queued> {
-        self.take(&mut |queued| is_wanted(queued) && room.takes(queued))
+    /// As [`take_batch`](Self::take_batch), but those that `is_first` picks before all others.
+    pub(crate) fn take_batch_with(
+        &mut self,
+        mut room: Room,
+        is_first: impl Fn(&Queued) -> bool,
+    ) -> Vec<Queued> {
+        let mut batch = self.take(|queued| is_first(queued) && room.takes(queued));
+        self.fill_batch(&mut batch, &mut room);
+        batch
+    }
+
+    /// As [`take_batch`](Self::take_batch), but none but those that `is_wanted` picks.
+    pub(crate) fn take_only(&mut self, mut room: Room, is_wanted: impl Fn(&Queued) -> bool) -> Vec<Queued> {
+        self.take(|queued| is_wanted(queued) && room.takes(queued))
+    }
+
+    fn fill_batch(&mut self, batch: &mut Vec<Queued>, room: &mut Room) {
+        while self.records.front().is_some_and(|oldest| room.takes(oldest)) {
+            batch.extend(self.pop_oldest());
+        }
     }
 
     /// Puts records back where they were.
@@ -89,10 +97,10 @@ impl Queue {
 
     /// Takes the records last sent under `lease`.
     pub(crate) fn take_sent_under(&mut self, lease: u64) -> Vec<Queued> {
-        self.take(&mut |queued| queued.lease == Some(lease))
+        self.take(|queued| queued.lease == Some(lease))
     }
 
-    fn take(&mut self, is_wanted: &mut dyn FnMut(&Queued) -> bool) -> Vec<Queued> {
+    fn take(&mut self, mut is_wanted: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
         let mut taken = Vec::new();
         for queued in std::mem::take(&mut self.records) {
             if is_wanted(&queued) {

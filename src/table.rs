@@ -28,13 +28,13 @@ impl<T> Table<T> {
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
         let place = self.entries.iter().position(|(known, _)| *known == id)?;
-        Some(self.entries.remove(place).1)
+        Some(self.entries.swap_remove(place).1)
     }
 
     /// Removes one of the values that `is_wanted` picks.
     pub(crate) fn remove_one(&mut self, is_wanted: impl Fn(&T) -> bool) -> Option<T> {
         let place = self.entries.iter().position(|(_, value)| is_wanted(value))?;
-        Some(self.entries.remove(place).1)
+        Some(self.entries.swap_remove(place).1)
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {

@@ -112,7 +112,8 @@ impl SteadyClock {
         let last = self.last.0;
         let steady = now.0.saturating_add(self.set_back).saturating_sub(self.leapt);
         self.set_back = self.set_back.saturating_add(last.saturating_sub(steady));
-        let steady = steady.max(last);
+        // 1970 itself is a time, too: what comes after it is a leap.
+        let steady = steady.max(last).max(1);
         let latest = if last == 0 { u64::MAX } else { last.saturating_add(LONGEST_STEP) };
         self.leapt += steady.saturating_sub(latest);
         self.last = Timestamp(steady.min(latest));

@@ -44,8 +44,8 @@ fuzz_target!(|input: (Option<&str>, Vec<(u8, &str)>)| {
     match setup {
         Ok(Setup::Enabled(config)) => {
             let a_day = Duration::from_secs(86_400);
-            assert!(config.traces_url().starts_with("http"));
-            assert!(!config.traces_url().contains(char::is_whitespace));
+            assert!(config.base_url().starts_with("http"));
+            assert!(!config.base_url().contains(char::is_whitespace));
             for duration in [config.timeout(), config.flush_interval()] {
                 assert!(!duration.is_zero() && duration <= a_day);
             }

@@ -133,7 +133,7 @@ fuzz_target!(|input: Input<'_>| {
     };
     let end = Timestamp::from_nanos(input.end);
     let record = encode(observation, end, input.environment, input.release);
-    assert_eq!(record.id(), context.observation_id);
+    assert_eq!(record.id(), context.observation_id.to_hex());
 
     let span = sent(record);
     assert_eq!(span.trace_id, context.trace_id.as_bytes());

@@ -16,7 +16,8 @@ fuzz_target!(|input: (u16, &str, Option<u32>)| {
     let is_number = !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit());
     assert_eq!(parsed.is_some(), is_number || far_off.is_some());
 
-    let outcome = Outcome::Response { status, retry_after: parsed, message: String::new(), verdicts: Vec::new() };
+    let outcome =
+        Outcome::Response { status, retry_after: parsed, message: String::new(), verdicts: Vec::new() };
     if let Decision::Retry { after } = classify(&outcome) {
         assert_eq!(after, parsed);
     }

@@ -6,12 +6,20 @@ import { Langfuse as CoreClient, Observation as CoreObservation } from "./core.j
 import type {
   FlushOptions,
   FlushReport,
-  LangfuseOptions,
+  LangfuseOptions as CoreOptions,
   ObservationAttributes,
   ObservationType,
-  StartObservationOptions,
+  ScoreBody,
+  StartObservationOptions as CoreStartOptions,
+  Stats,
+  TraceAttributes,
 } from "./core.js";
+import { attributesAsText, traceAsText } from "./attributes.js";
+import { current } from "./context.js";
 import { generation, giveUp, guarded } from "./instance.js";
+import type { Mask } from "./mask.js";
+import { Scores } from "./score.js";
+import { parseTraceparent, traceparentOf, type SpanContext } from "./trace-id.js";
 
 /** A client in one instance, and what is known of it when that is lost. */
 interface Life {
@@ -36,6 +44,24 @@ interface HiddenInObservation {
   takeOver(attributes: ObservationAttributes): void;
 }
 
+/** Options of a client. What is absent comes from `LANGFUSE_*` variables. */
+export interface LangfuseOptions extends CoreOptions {
+  /**
+   * Hides parts of input, output, metadata, status messages and tags before they are recorded: see `maskPatterns` for common
+   * ones. Default: nothing is hidden.
+   */
+  mask?: Mask;
+}
+
+/** How an observation starts. */
+export interface StartObservationOptions extends Omit<CoreStartOptions, "parentSpanContext" | "trace"> {
+  /**
+   * The observation above it, when that is in another process or was started by another client: its ids, or a `traceparent`
+   * header. Default: the current observation of the client, on hosts with `AsyncLocalStorage`.
+   */
+  parentSpanContext?: SpanContext | string;
+}
+
 /** What a client is beyond the instance: how to make it again, and what it has lost. */
 class Client {
   isEnabled = false;
@@ -44,7 +70,11 @@ class Client {
   life = lifeIn(-1);
 
   /** `make` is absent when the client is not to be made again. */
-  constructor(public make?: () => CoreClient) {
+  constructor(
+    readonly langfuse: Langfuse,
+    readonly mask: Mask | undefined,
+    public make?: () => CoreClient,
+  ) {
     let problem: unknown;
     const core = guarded(() => {
       try {
@@ -85,18 +115,52 @@ class Client {
     return life.core;
   }
 
-  observe(start: () => CoreObservation | undefined): Observation {
+  /** `above` is the core's observation that this is a child of, if it is one and its instance is in use. */
+  observe(
+    above: (() => CoreObservation | undefined) | undefined,
+    trace: TraceAttributes | undefined,
+    name: string,
+    attributes: ObservationAttributes | null | undefined,
+    options: StartObservationOptions | null | undefined,
+  ): Observation {
+    const text = attributesAsText(attributes, this.mask);
+    const core: CoreStartOptions = Object.create(options ?? null) as object;
+    const parent = options?.parentSpanContext;
+    if (typeof parent === "string") {
+      core.parentSpanContext = parseTraceparent(parent) ?? NO_CONTEXT;
+    }
+    if (trace) {
+      core.trace = traceAsText(trace, this.mask);
+    }
     let isOpen = false;
-    const core = guarded(() => {
-      const core = start() as (CoreObservation & HiddenInObservation) | undefined;
-      isOpen = core?.isOpen ?? false;
-      return core;
+    const started = guarded(() => {
+      const started = (above?.() ?? this.core())?.startObservation(name, text, core) as
+        | (CoreObservation & HiddenInObservation)
+        | undefined;
+      isOpen = started?.isOpen ?? false;
+      return started;
     });
-    const observation = new Started(this, core, isOpen);
-    if (!core && this.isEnabled) {
+    const observation = new Started(this, started, isOpen, trace);
+    if (!started && this.isEnabled) {
       this.lost++;
     }
     return observation;
+  }
+
+  /** Lost when it traps, before it became a record. */
+  score(body: ScoreBody): void {
+    const { held } = this.life;
+    const isRecorded = guarded(() => {
+      this.core()?.createScore(body);
+      return true;
+    });
+    if (!isRecorded && this.isEnabled && this.life.held === held) {
+      this.lost++;
+    }
+  }
+
+  stats(): Stats {
+    return guarded(() => this.core()?.stats()) ?? NO_STATS;
   }
 
   /** Neither throws nor rejects. */
@@ -124,7 +188,7 @@ class Client {
       }
       return lossReport(life.held + life.untold);
     };
-    return promise.then(settled, disrupted);
+    return promise.then(settled).catch(disrupted);
   }
 
   free(): void {
@@ -136,7 +200,21 @@ class Client {
   }
 }
 
+/** The core says what is wrong with it. */
+const NO_CONTEXT: SpanContext = { traceId: "", spanId: "" };
+
 const lifeIn = (generation: number): Life => ({ generation, held: 0, untold: 0 });
+
+const NO_STATS: Stats = {
+  recorded: 0,
+  delivered: 0,
+  rejected: 0,
+  dropped: 0,
+  handedOver: 0,
+  queued: 0,
+  leased: 0,
+  bytes: 0,
+};
 
 /** The report of a flush that was lost itself: what it has delivered nobody knows. */
 const lossReport = (dropped: number): FlushReport => ({
@@ -173,9 +251,13 @@ export class Langfuse {
    */
   constructor(options?: LangfuseOptions | null);
   /** @internal */
-  constructor(options: null, make: () => CoreClient);
+  constructor(options: Pick<LangfuseOptions, "mask"> | undefined, make: () => CoreClient);
   constructor(options?: LangfuseOptions | null, make = () => new CoreClient(options)) {
-    this.#client = new Client(make);
+    const mask = options?.mask;
+    if (mask && typeof mask !== "function") {
+      throw new Error("langfuse-edge: mask must be a function from { data } to the text that is recorded instead");
+    }
+    this.#client = new Client(this, mask, make);
   }
 
   /**
@@ -184,8 +266,8 @@ export class Langfuse {
    *
    * @throws Error that names the variable, when one has a value that cannot be used.
    */
-  static fromEnv(env?: Record<string, unknown> | object): Langfuse {
-    return new Langfuse(null, () => CoreClient.fromEnv(env));
+  static fromEnv(env?: Record<string, unknown> | object, options?: Pick<LangfuseOptions, "mask">): Langfuse {
+    return new Langfuse(options, () => CoreClient.fromEnv(env));
   }
 
   /** Whether anything is recorded. */
@@ -193,9 +275,20 @@ export class Langfuse {
     return this.#client.isEnabled;
   }
 
+  /** Records scores, which the next flush sends. */
+  get score(): Scores {
+    return new Scores((body) => this.#client.score(body));
+  }
+
+  /** Totals since the client was made; all 0 when it is disabled. It never throws. */
+  stats(): Stats {
+    return this.#client.stats();
+  }
+
   /**
-   * Starts an observation: the root of a new trace, or a child of `options.parentSpanContext`. It never throws: what
-   * cannot be used is left out, with a warning where that is a mistake.
+   * Starts an observation: a child of `options.parentSpanContext`, else of the client's current observation, else the root of
+   * a new trace. It is not made the current one. It never throws: what cannot be used is left out, with a warning where that
+   * is a mistake.
    *
    * @param name What it is called; anything but a string is shown as one.
    * @param attributes What it says from the start. Default: nothing.
@@ -206,8 +299,11 @@ export class Langfuse {
     attributes?: ObservationAttributes | null,
     options?: StartObservationOptions | null,
   ): Observation {
-    const client = this.#client;
-    return client.observe(() => client.core()?.startObservation(name, attributes, options));
+    const own = current(this);
+    if (own?.observation && !options?.parentSpanContext) {
+      return own.observation.startObservation(name, attributes, options);
+    }
+    return this.#client.observe(undefined, own?.propagated, name, attributes, options);
   }
 
   /**
@@ -227,6 +323,26 @@ export class Langfuse {
     const report = client.flush("shutdown", options);
     client.make = undefined;
     return report;
+  }
+
+  /** As `flush`: the name in version 3 of Langfuse's own client. */
+  flushAsync(options?: FlushOptions | null): Promise<FlushReport> {
+    return this.flush(options);
+  }
+
+  /** As `flush`: the name in OpenTelemetry. */
+  forceFlush(options?: FlushOptions | null): Promise<FlushReport> {
+    return this.flush(options);
+  }
+
+  /** As `shutdown`: the name in version 3 of Langfuse's own client. */
+  shutdownAsync(options?: FlushOptions | null): Promise<FlushReport> {
+    return this.shutdown(options);
+  }
+
+  /** As `shutdown`, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
   }
 
   /**
@@ -249,13 +365,25 @@ export class Observation {
   readonly #generation = generation;
   #core: CoreObservation | undefined;
   #isOpen: boolean;
+  #trace: TraceAttributes | undefined;
   #id: string | undefined;
   #traceId: string | undefined;
 
-  private constructor(client: Client, core: CoreObservation | undefined, isOpen: boolean) {
+  private constructor(
+    client: Client,
+    core: CoreObservation | undefined,
+    isOpen: boolean,
+    trace: TraceAttributes | undefined,
+  ) {
     this.#client = client;
     this.#core = core;
     this.#isOpen = isOpen;
+    this.#trace = trace;
+  }
+
+  /** The client that records it. */
+  get client(): Langfuse {
+    return this.#client.langfuse;
   }
 
   /** Its id, 16 hex digits. */
@@ -268,6 +396,11 @@ export class Observation {
     return (this.#traceId ??= this.#call((core) => core.traceId)) ?? "0".repeat(32);
   }
 
+  /** The `traceparent` header (W3C Trace Context) that makes another service continue below this observation. */
+  get traceparent(): string {
+    return traceparentOf(this);
+  }
+
   /** What it stands for, such as `generation`. */
   get type(): ObservationType {
     return this.#call((core) => core.type) ?? "span";
@@ -278,8 +411,19 @@ export class Observation {
    * throws: what cannot be read is left out.
    */
   update(attributes: ObservationAttributes): Observation {
-    this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(attributes));
+    if (this.#isOpen) {
+      const text = attributesAsText(attributes, this.#client.mask) as ObservationAttributes;
+      this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(text));
+    }
     return this;
+  }
+
+  /** Replaces what it says of its trace. @internal */
+  propagate(trace: TraceAttributes): void {
+    if (this.#isOpen) {
+      this.#trace = trace;
+      this.#call((core) => core.updateTrace(traceAsText(trace, this.#client.mask)));
+    }
   }
 
   /**
@@ -310,10 +454,13 @@ export class Observation {
     options?: StartObservationOptions | null,
   ): Observation {
     const client = this.#client;
-    return client.observe(() =>
-      this.#generation === generation
-        ? this.#core?.startObservation(name, attributes, options)
-        : client.core()?.startObservation(name, attributes, options),
+    const propagated = current(client.langfuse)?.propagated;
+    return client.observe(
+      () => (this.#generation === generation ? this.#core : undefined),
+      propagated && propagated !== this.#trace ? { ...this.#trace, ...propagated } : propagated,
+      name,
+      attributes,
+      options,
     );
   }
 
@@ -343,6 +490,7 @@ const Started = Observation as unknown as new (
   client: Client,
   core: CoreObservation | undefined,
   isOpen: boolean,
+  trace: TraceAttributes | undefined,
 ) => Observation;
 
 /** Frees what is not lost already. A borrow that a terminated request holds is no reason to give up the instance. */

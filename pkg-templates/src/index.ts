@@ -1,15 +1,5 @@
-/** The Langfuse client whose flush can be trusted, for every JavaScript host. */
+/** The package, with the core loaded as it suits the host. */
 
-export { Langfuse, Observation } from "./client.js";
-export type {
-  FlushOptions,
-  FlushReport,
-  LangfuseOptions,
-  ObservationAttributes,
-  ObservationLevel,
-  ObservationType,
-  StartObservationOptions,
-} from "./core.js";
-export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
-export { runWorkflowWithFlush, step } from "./workflow.js";
-export type { StepOptions, Workflow } from "./workflow.js";
+import "./load.js";
+
+export * from "./api.js";

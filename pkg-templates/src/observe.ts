@@ -1,8 +1,8 @@
 /** Observations around functions: current while the function runs, ended when its result is complete. */
 
-import type { Langfuse, Observation } from "./client.js";
-import { activeObservation, withinObservation } from "./context.js";
-import type { ObservationAttributes, StartObservationOptions } from "./core.js";
+import type { Langfuse, Observation, StartObservationOptions } from "./client.js";
+import { activeObservation, current, withinObservation } from "./context.js";
+import type { ObservationAttributes } from "./core.js";
 import { getLangfuse, messageOf } from "./observability.js";
 import { watched } from "./results.js";
 
@@ -34,9 +34,8 @@ export function startObservation(
   attributes?: ObservationAttributes,
   options: StartObservationOptions & Pick<ActiveObservationOptions, "client"> = {},
 ): Observation {
-  const { client, ...rest } = options;
-  const parent = rest.parentSpanContext ? undefined : activeObservation(client);
-  return (parent ?? client ?? activeObservation()?.client ?? getLangfuse()).startObservation(name, attributes, rest);
+  const client = options.client ?? current()?.client ?? getLangfuse();
+  return client.startObservation(name, attributes, options);
 }
 
 /**

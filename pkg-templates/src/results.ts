@@ -57,9 +57,7 @@ const failed = (error: unknown, output?: unknown): Completion => ({ output, erro
 
 // Promises
 
-interface Thenable extends PromiseLike<unknown> {
-  constructor: unknown;
-}
+type Thenable = PromiseLike<unknown> & object;
 
 function isThenable(value: object): value is Thenable {
   return typeof (value as Partial<Thenable>).then === "function";
@@ -71,7 +69,8 @@ function watchThenable(thenable: Thenable, watch: Watch): unknown {
     watch.complete(failed(error));
     throw error;
   };
-  if (thenable.constructor === Promise) {
+  const kind: unknown = thenable.constructor;
+  if (kind === Promise) {
     return thenable.then(fulfilled, rejected);
   }
   // One with methods of its own, or one that does nothing until somebody asks for its value: so nobody else asks.
@@ -197,7 +196,7 @@ function watchStream(stream: ReadableStream<unknown>, watch: Watch, parts = new 
   // Nothing is read before somebody wants it.
   const strategy = { highWaterMark: 0 };
   return isOfBytes
-    ? new ReadableStream({ ...(handedOn as UnderlyingByteSource), type: "bytes" }, strategy)
+    ? new ReadableStream({ ...handedOn, type: "bytes" } as unknown as UnderlyingByteSource, strategy)
     : new ReadableStream(handedOn, strategy);
 }
 

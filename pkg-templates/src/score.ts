@@ -1,6 +1,6 @@
 /** Scores. */
 
-import { currentObservation } from "./context.js";
+import { activeObservation } from "./context.js";
 import type { ScoreBody, ScoreData } from "./core.js";
 
 /** What a score can be of: an observation, or anything else that names one. */
@@ -59,7 +59,7 @@ export class Scores {
 }
 
 function ofCurrent(score: (observation: Scored) => void): void {
-  const observation = currentObservation();
+  const observation = activeObservation();
   if (observation) {
     score(observation);
   } else {

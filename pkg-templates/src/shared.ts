@@ -1,6 +1,7 @@
 /** What all copies of this module in one process share: `import` and `require` load one each. */
 
-import type { Langfuse, Observation } from "./client.js";
+import type { Langfuse } from "./client.js";
+import type { Current } from "./context.js";
 
 /** The part of `AsyncLocalStorage` that is used. */
 export interface Storage<T> {
@@ -11,7 +12,7 @@ export interface Storage<T> {
 interface Shared {
   langfuse?: Langfuse;
   /** Absent until it is first asked for, null where the host has none. */
-  currentObservation?: Storage<Observation> | null;
+  current?: Storage<Current> | null;
 }
 
 const KEY = Symbol.for("langfuse-edge");

@@ -50,7 +50,7 @@ function plain(this: unknown, key: string, value: unknown): unknown {
   }
   if (value instanceof Error) {
     const { name, message, cause } = value;
-    return { name, message, ...(cause !== undefined && { cause }), ...value };
+    return { ...value, name, message, ...(cause !== undefined && { cause }) };
   }
   if (value instanceof Map) {
     const entries = [...(value as Map<unknown, unknown>)];

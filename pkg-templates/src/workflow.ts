@@ -2,7 +2,7 @@
 
 import type { Observation } from "./client.js";
 import type { ObservationType } from "./core.js";
-import { currentObservation, withCurrentObservation } from "./context.js";
+import { activeObservation, withinObservation } from "./context.js";
 import { flushLangfuse, getLangfuse, messageOf } from "./observability.js";
 
 /** A function, or an object with a method `run`. */
@@ -46,11 +46,11 @@ export async function step<Result>(
   options: StepOptions = {},
 ): Promise<Awaited<Result>> {
   const langfuse = getLangfuse();
-  const above = options.parent ?? currentObservation() ?? langfuse;
+  const above = options.parent ?? activeObservation(langfuse) ?? langfuse;
   const attributes = options.input === undefined ? {} : { input: options.input };
   const observation = above.startObservation(name, attributes, { asType: options.asType ?? "span" });
   try {
-    const result = await withCurrentObservation(observation, () => run(observation));
+    const result = await withinObservation(observation, () => run(observation));
     if (result !== undefined) {
       observation.update({ output: result });
     }

@@ -1,29 +1,34 @@
 //! Drives the exporter from a thread with a private runtime, so that a flush works from any runtime, from none, and
 //! after the caller's runtime is gone.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 
 use super::DEFAULT_FLUSH_BUDGET;
 use super::host::{self, Http};
 use crate::config::Config;
 use crate::error::Error;
-use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Settings};
-use crate::report::{FlushReport, Stats};
+use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Pushed, Settings};
+use crate::report::{DropReason, FlushReport, Stats};
 use crate::wire::Record;
 
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait to be sent, \
+    so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
 /// A handle to the sending thread. When the last one is gone, the thread sends what is left and ends; nobody waits for it.
 #[derive(Debug)]
 pub(crate) struct Driver {
     exporter: Arc<Mutex<Exporter>>,
+    has_warned: Arc<AtomicBool>,
     flush_at: u64,
     commands: UnboundedSender<Command>,
 }
@@ -35,6 +40,8 @@ enum Command {
     SendInAWhile,
     /// As many records wait as are sent without anybody asking.
     SendNow,
+    /// Records have waited for as long as they may.
+    IntervalIsOver,
 }
 
 type Reply = Box<dyn FnOnce(FlushReport) + Send>;
@@ -48,30 +55,42 @@ impl Driver {
             ..Settings::default()
         };
         let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
+        let has_warned = Arc::default();
         let (commands, inbox) = unbounded_channel();
+        let flush_at = u64::from(config.flush_at());
         let http = Http::new(config)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| cannot_start(&error))?;
         let worker = Worker {
             exporter: Arc::clone(&exporter),
+            has_warned: Arc::clone(&has_warned),
             http,
+            flush_at,
             interval: config.flush_interval(),
+            is_overdue: Cell::new(false),
             commands: commands.downgrade(),
         };
         let thread = std::thread::Builder::new().name("langfuse-edge".to_owned());
         thread
             .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { exporter, flush_at: u64::from(config.flush_at()), commands })
+        Ok(Self { exporter, has_warned, flush_at, commands })
     }
 
     pub(crate) fn push(&self, record: Record) {
-        let waiting = {
+        let (waiting, is_full) = {
             let now = host::now();
             let mut exporter = lock(&self.exporter);
-            exporter.push(record, now);
-            exporter.stats().queued
+            let before = exporter.stats();
+            let pushed = exporter.push(record, now);
+            let after = exporter.stats();
+            let is_closed = pushed == Pushed::Dropped(DropReason::Shutdown);
+            (after.queued, after.dropped > before.dropped && !is_closed)
         };
+        // Not under the lock: a logger of the user's may record.
+        if is_full && !self.has_warned.swap(true, Ordering::Relaxed) {
+            host::warn(QUEUE_IS_FULL);
+        }
         if waiting == self.flush_at {
             self.send(Command::SendNow);
         } else if waiting == 1 {
@@ -115,8 +134,13 @@ impl Driver {
 
 struct Worker {
     exporter: Arc<Mutex<Exporter>>,
+    /// It was said that records are dropped, and since then no flush has delivered everything.
+    has_warned: Arc<AtomicBool>,
     http: Http,
+    flush_at: u64,
     interval: Duration,
+    /// The interval was over while a flush that nobody asked for was under way.
+    is_overdue: Cell<bool>,
     /// Weak, so that the thread ends when the last handle is gone.
     commands: WeakUnboundedSender<Command>,
 }
@@ -124,11 +148,14 @@ struct Worker {
 impl Worker {
     async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<Command>) {
         let mut due = None;
+        // A flush that nobody asked for. There is one at a time, so that a burst travels in full batches.
+        let mut own = None::<JoinHandle<()>>;
         loop {
             let command = match due {
                 None => inbox.recv().await,
-                Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::SendNow)),
+                Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::IntervalIsOver)),
             };
+            let is_sending = own.as_ref().is_some_and(|own| !own.is_finished());
             match command {
                 Some(Command::Drive(flush, reply)) => {
                     let worker = Rc::clone(&self);
@@ -137,20 +164,38 @@ impl Worker {
                 Some(Command::SendInAWhile) => {
                     due.get_or_insert_with(|| Instant::now() + self.interval);
                 }
-                Some(Command::SendNow) => {
+                Some(Command::IntervalIsOver) if is_sending => {
                     due = None;
-                    let worker = Rc::clone(&self);
-                    spawn_local(async move { worker.send_everything().await });
+                    self.is_overdue.set(true);
                 }
-                None => return self.send_everything().await,
+                Some(Command::SendNow) if is_sending => (),
+                Some(Command::SendNow | Command::IntervalIsOver) => {
+                    // What this flush does not cover waits for as long at most.
+                    due = (self.waiting() > 0).then(|| Instant::now() + self.interval);
+                    let worker = Rc::clone(&self);
+                    own = Some(spawn_local(async move { worker.send_by_itself().await }));
+                }
+                None => {
+                    self.send_everything().await;
+                    return;
+                }
             }
         }
     }
 
-    async fn send_everything(&self) {
+    async fn send_by_itself(&self) {
+        let report = self.send_everything().await;
+        let is_overdue = self.is_overdue.take();
+        // After a failure the next one waits for the interval.
+        if report.retained == 0 && (is_overdue || self.waiting() >= self.flush_at) {
+            self.tell(Command::SendNow);
+        }
+    }
+
+    async fn send_everything(&self) -> FlushReport {
         let now = host::now();
         let flush = lock(&self.exporter).begin_flush(DEFAULT_FLUSH_BUDGET, now);
-        self.drive(flush).await;
+        self.drive(flush).await
     }
 
     async fn drive(&self, flush: FlushId) -> FlushReport {
@@ -167,18 +212,27 @@ impl Worker {
                 Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
                 Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
                 Action::Done(report) => {
-                    self.take_care_of_leftovers();
+                    if report.ok {
+                        self.has_warned.store(false, Ordering::Relaxed);
+                    }
+                    if self.waiting() > 0 {
+                        // What it retained, or did not cover.
+                        self.tell(Command::SendInAWhile);
+                    }
                     return report;
                 }
             }
         }
     }
 
-    /// What a flush retained, or did not cover, is sent when the interval is over.
-    fn take_care_of_leftovers(&self) {
-        let waiting = lock(&self.exporter).stats().queued;
-        if let Some(commands) = self.commands.upgrade().filter(|_| waiting > 0) {
-            drop(commands.send(Command::SendInAWhile));
+    fn waiting(&self) -> u64 {
+        lock(&self.exporter).stats().queued
+    }
+
+    /// When the last handle is gone, [`run`](Self::run) sends what is left.
+    fn tell(&self, command: Command) {
+        if let Some(commands) = self.commands.upgrade() {
+            drop(commands.send(command));
         }
     }
 }

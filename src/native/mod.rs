@@ -20,7 +20,7 @@ impl Langfuse {
     ///
     /// It works inside an async runtime too, where it blocks the thread all the same.
     pub fn flush_blocking(&self) -> FlushReport {
-        match self.driver() {
+        match self.flusher() {
             Some(driver) => driver.flush_blocking(DEFAULT_FLUSH_BUDGET.into()),
             None => FlushReport::nothing_to_do(),
         }

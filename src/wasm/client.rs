@@ -1,13 +1,14 @@
 //! The JavaScript classes. They convert and delegate; the client they wrap is the one of Rust programs.
+//!
+//! They are what a bare `wasm-pack build` offers. A trap leaves their module as it is, so that later calls may fail for
+//! good; the npm package has a layer in TypeScript above them that replaces the instance then.
 
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
-use super::convert::{
-    self, JsAttributes, JsFlushOptions, JsLangfuseOptions, JsScoreBody, JsStartOptions, Score,
-};
-use super::host;
+use super::convert::{self, Score};
+use super::host::{self, Account};
 use crate::client::{self, ObservationBuilder};
 use crate::config::Options;
 use crate::observation::Level;
@@ -29,6 +30,7 @@ extern "C" {
 #[derive(Debug)]
 pub struct Langfuse {
     inner: client::Langfuse,
+    options: Options,
 }
 
 #[wasm_bindgen]
@@ -38,9 +40,10 @@ impl Langfuse {
     ///
     /// @throws Error that names the option, when one has a value that cannot be used.
     #[wasm_bindgen(constructor)]
-    pub fn new(options: Option<JsLangfuseOptions>) -> Result<Self, JsError> {
-        let options = options.as_ref().map(convert::langfuse_options).unwrap_or_default();
-        Self::open(&options.or_env(&host::env))
+    pub fn new(
+        #[wasm_bindgen(unchecked_optional_param_type = "LangfuseOptions | null")] options: &JsValue,
+    ) -> Result<Self, JsError> {
+        Self::open(convert::langfuse_options(options).or_env(&host::env))
     }
 
     /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
@@ -55,11 +58,34 @@ impl Langfuse {
             true => host::named(&env, name)?.as_string(),
             false => host::env(name),
         };
-        Self::open(&Options::default().or_env(&lookup))
+        Self::open(Options::default().or_env(&lookup))
     }
 
-    fn open(options: &Options) -> Result<Self, JsError> {
-        client::Langfuse::new(options).map(|inner| Self { inner }).map_err(|error| convert::error(&error))
+    fn open(options: Options) -> Result<Self, JsError> {
+        match client::Langfuse::new(&options) {
+            Ok(inner) => Ok(Self { inner, options }),
+            Err(error) => Err(convert::error(&error)),
+        }
+    }
+
+    /// For the JavaScript layer, which outlives this module's state: puts the client's settings into `account.variables`,
+    /// and into `account.held`, from now on, how many records would be lost with the state.
+    #[wasm_bindgen(js_name = keepAccount, skip_typescript)]
+    pub fn keep_account(&self, account: Account) {
+        for (variable, value) in self.options.variables() {
+            account.set_variable(variable, value);
+        }
+        if let Some(driver) = self.inner.flusher() {
+            driver.set_account(account);
+        }
+    }
+
+    /// For the JavaScript layer: counts records that were lost with the state of another instance of this module.
+    #[wasm_bindgen(js_name = countLost, skip_typescript)]
+    pub fn count_lost(&self, records: f64) {
+        if let Some(driver) = self.inner.flusher() {
+            driver.count_lost(records as u64);
+        }
     }
 
     /// Whether anything is recorded.
@@ -73,34 +99,49 @@ impl Langfuse {
     pub fn start_observation(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
-        attributes: Option<JsAttributes>,
-        options: Option<JsStartOptions>,
+        #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Observation {
-        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
+        // Not `observe`: which observation is the current one, the JavaScript layer knows.
+        let builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), None);
+        start(builder, attributes, options)
     }
 
     /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.
     #[wasm_bindgen(js_name = createScore)]
-    pub fn create_score(&self, body: &JsScoreBody) {
+    pub fn create_score(&self, #[wasm_bindgen(unchecked_param_type = "ScoreBody")] body: &JsValue) {
         if let Some(Score { id, trace_id, json, has_environment }) = convert::score(body) {
             self.inner.record_score(id.as_deref(), trace_id, &json, has_environment);
         }
     }
 
+    /// Totals since the client was made.
+    #[wasm_bindgen(unchecked_return_type = "Stats")]
+    pub fn stats(&self) -> JsValue {
+        host::stats_object(&self.inner.stats())
+    }
+
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
     /// reported as retained; at most 25 s unless told otherwise. The promise is never rejected.
-    pub fn flush(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.promise(convert::flush_settings(options.as_ref())).unchecked_into()
+    pub fn flush(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
+    ) -> PromiseOfFlushReport {
+        self.inner.promise(convert::flush_settings(options)).unchecked_into()
     }
 
     /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and
     /// reported as such. The promise is never rejected.
-    pub fn shutdown(&self, options: Option<JsFlushOptions>) -> PromiseOfFlushReport {
-        self.inner.shutdown_promise(convert::flush_budget(options.as_ref())).unchecked_into()
+    pub fn shutdown(
+        &self,
+        #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
+    ) -> PromiseOfFlushReport {
+        self.inner.shutdown_promise(convert::flush_budget(options)).unchecked_into()
     }
 }
 
-/// An observation. It is recorded when it ends, complete, once.
+/// An observation. It is recorded when it ends, complete, once. One that is open for more than an hour, or the oldest of
+/// more than 10,000 open ones, is ended with level WARNING and a status message that says why.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Observation {
@@ -111,35 +152,53 @@ pub struct Observation {
 #[wasm_bindgen]
 impl Observation {
     /// Its id, 16 hex digits.
-    #[wasm_bindgen(getter)]
-    pub fn id(&self) -> String {
-        self.inner.id().to_hex()
+    #[wasm_bindgen(getter, unchecked_return_type = "string")]
+    pub fn id(&self) -> JsValue {
+        self.inner.id().to_hex().into()
     }
 
     /// Its trace's id, 32 hex digits.
-    #[wasm_bindgen(getter, js_name = traceId)]
-    pub fn trace_id(&self) -> String {
-        self.inner.trace_id().to_hex()
+    #[wasm_bindgen(getter, js_name = traceId, unchecked_return_type = "string")]
+    pub fn trace_id(&self) -> JsValue {
+        self.inner.trace_id().to_hex().into()
     }
 
     /// What it stands for, such as `generation`.
     #[wasm_bindgen(getter, js_name = type, unchecked_return_type = "ObservationType")]
-    pub fn kind(&self) -> String {
-        self.kind.to_owned()
+    pub fn kind(&self) -> JsValue {
+        self.kind.into()
+    }
+
+    /// For the JavaScript layer: whether it will be recorded when it ends.
+    #[wasm_bindgen(getter, js_name = isOpen, skip_typescript)]
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open()
     }
 
     /// Takes over everything that `attributes` says, and returns the observation. After the end it does nothing.
-    pub fn update(&self, attributes: &JsAttributes) -> Self {
+    pub fn update(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "ObservationAttributes")] attributes: &JsValue,
+    ) -> Self {
         self.take_over(attributes);
         Self { inner: Rc::clone(&self.inner), kind: self.kind }
     }
 
     /// As `update`, without the handle that it returns: for a JavaScript layer that returns its own object.
     #[wasm_bindgen(js_name = takeOver, skip_typescript)]
-    pub fn take_over(&self, attributes: &JsAttributes) {
+    pub fn take_over(&self, attributes: &JsValue) {
         if self.inner.is_open() {
             self.inner.attributes(convert::attributes(attributes));
         }
+    }
+
+    /// Replaces what it says of its trace; children that have started keep what they say. After the end it does nothing.
+    #[wasm_bindgen(js_name = updateTrace)]
+    pub fn update_trace(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "TraceAttributes")] attributes: &JsValue,
+    ) {
+        self.inner.trace(convert::trace_attributes(attributes));
     }
 
     /// Ends it, now or at `endTime`. Ending again does nothing.
@@ -158,36 +217,30 @@ impl Observation {
     pub fn start_observation(
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] name: &JsValue,
-        attributes: Option<JsAttributes>,
-        options: Option<JsStartOptions>,
+        #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Self {
-        start(self.inner.observe(convert::name(name)), attributes.as_ref(), options.as_ref())
+        start(self.inner.observe(convert::name(name)), attributes, options)
     }
 }
 
 impl Drop for Observation {
     /// Only the garbage collector drops the last handle of an open observation: nobody can end it any more.
     fn drop(&mut self) {
-        if Rc::strong_count(&self.inner) == 1 && self.inner.is_open() {
-            self.inner.level(Level::Warning).status_message("never ended");
+        if Rc::strong_count(&self.inner) == 1 {
+            self.inner.complain(Level::Warning, "never ended");
         }
     }
 }
 
-fn start(
-    mut builder: ObservationBuilder,
-    attributes: Option<&JsAttributes>,
-    options: Option<&JsStartOptions>,
-) -> Observation {
-    let convert::StartOptions { kind, start, parent } =
-        options.map(convert::start_options).unwrap_or_default();
+fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
+    let convert::StartOptions { kind, start, parent, trace } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
-    if let Some(attributes) = attributes {
-        builder.attributes = convert::attributes(attributes);
-    }
+    builder.attributes = convert::attributes(attributes);
     if let Some(parent) = parent {
         builder = builder.parent(parent);
     }
+    builder.trace = trace;
     Observation { inner: Rc::new(builder.start()), kind: kind.as_str() }
 }

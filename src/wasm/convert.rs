@@ -13,27 +13,13 @@ use crate::config::{Options, Setting};
 use crate::error::Error;
 use crate::exporter::{FlushSettings, Scope};
 use crate::id::{ObservationId, SpanContext, TraceId};
-use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text};
+use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text, TraceAttributes};
 use crate::time::Timestamp;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The attributes of an observation, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "ObservationAttributes")]
-    pub type JsAttributes;
-    /// Options of a client, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "LangfuseOptions")]
-    pub type JsLangfuseOptions;
-    /// Options of an observation, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "StartObservationOptions")]
-    pub type JsStartOptions;
-    /// What a score says, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "ScoreBody")]
-    pub type JsScoreBody;
-    /// Options of a flush, as in `types.ts`.
-    #[wasm_bindgen(typescript_type = "FlushOptions")]
-    pub type JsFlushOptions;
-
+    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
+    fn get(object: &JsValue, name: &JsValue) -> Result<Option<host::Value>, JsValue>;
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
     fn stringify(value: &JsValue) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
@@ -61,8 +47,8 @@ enum Form {
     Time,
 }
 
-/// The properties of `ObservationAttributes` that are one field each.
-const PROPERTIES: [(&str, Field, Form); 11] = [
+/// The properties of `ObservationAttributes` and `TraceAttributes` that are one field each.
+const PROPERTIES: [(&str, Field, Form); 14] = [
     ("input", Field::Input, Form::Any),
     ("output", Field::Output, Form::Any),
     ("level", Field::Level, Form::String),
@@ -74,27 +60,29 @@ const PROPERTIES: [(&str, Field, Form); 11] = [
     ("usageDetails", Field::UsageDetails, Form::Object),
     ("costDetails", Field::CostDetails, Form::Costs),
     ("completionStartTime", Field::CompletionStart, Form::Time),
+    ("traceName", Field::TraceName, Form::String),
+    ("userId", Field::UserId, Form::String),
+    ("sessionId", Field::SessionId, Form::String),
 ];
 
 thread_local! {
     /// The names of [`PROPERTIES`], which are made once.
-    static NAMES: OnceCell<Vec<JsValue>> = const { OnceCell::new() };
+    static NAMES: OnceCell<[JsValue; PROPERTIES.len()]> = const { OnceCell::new() };
 }
 
 /// What stands in the place of a value that cannot be made into JSON text.
 const NOT_SERIALIZABLE: &str = "[not serializable]";
 
-pub(super) fn attributes(js: &JsAttributes) -> Attributes {
+pub(super) fn attributes(js: &JsValue) -> Attributes {
     let mut attributes = Attributes::default();
     if !js.is_object() {
         return attributes;
     }
     NAMES.with(|names| {
-        let names =
-            names.get_or_init(|| PROPERTIES.iter().map(|(name, _, _)| JsValue::from_str(name)).collect());
-        for (name, (_, field, form)) in names.iter().zip(PROPERTIES) {
-            if let Some(text) = host::property(js, name).and_then(|value| formed(&value, form)) {
-                attributes.fields.set(field, text);
+        let names = names.get_or_init(|| PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)));
+        for (name, (_, field, form)) in names.iter().zip(&PROPERTIES) {
+            if let Some(text) = property(js, name).and_then(|value| formed(&value, *form)) {
+                attributes.fields.set(*field, text);
             }
         }
     });
@@ -108,6 +96,22 @@ pub(super) fn attributes(js: &JsAttributes) -> Attributes {
     attributes
 }
 
+pub(super) fn trace_attributes(js: &JsValue) -> TraceAttributes {
+    let Attributes { fields, metadata } = attributes(js);
+    let tags = if js.is_object() { named(js, "tags") } else { None };
+    TraceAttributes { fields, metadata, tags: tags.map(|tags| texts(&tags)).unwrap_or_default() }
+}
+
+/// A list of strings, or one by itself.
+fn texts(list: &JsValue) -> Vec<String> {
+    let list = if list.is_string() { Array::of1(list) } else { Array::from(list) };
+    let mut texts = Vec::new();
+    for index in 0..list.length() {
+        texts.extend(list.get(index).as_string());
+    }
+    texts
+}
+
 fn formed(value: &JsValue, form: Form) -> Option<Text> {
     match form {
         Form::Any => Some(text(value)),
@@ -116,6 +120,11 @@ fn formed(value: &JsValue, form: Form) -> Option<Text> {
         Form::Costs => is_plain(value).then(|| text(&valid_costs(value))),
         Form::Time => time(value).map(|time| Text::from(host::iso8601(time))),
     }
+}
+
+/// As [`named`], by a name that is a JavaScript string already.
+fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
+    Some(get(object, name).ok()??.into())
 }
 
 fn is_plain(value: &JsValue) -> bool {
@@ -153,7 +162,7 @@ fn set_metadata(metadata: &mut Metadata, value: &JsValue) {
 fn entries(object: &JsValue) -> impl Iterator<Item = (String, JsValue)> {
     let names = keys(object).unwrap_or_default();
     names.into_iter().filter_map(|name| {
-        let value = host::property(object, &name)?;
+        let value = property(object, &name)?;
         Some((name.as_string()?, value))
     })
 }
@@ -184,9 +193,10 @@ pub(super) struct StartOptions {
     pub(super) kind: ObservationKind,
     pub(super) start: Option<Timestamp>,
     pub(super) parent: Option<SpanContext>,
+    pub(super) trace: Option<TraceAttributes>,
 }
 
-pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
+pub(super) fn start_options(js: &JsValue) -> StartOptions {
     if !js.is_object() {
         return StartOptions::default();
     }
@@ -198,6 +208,7 @@ pub(super) fn start_options(js: &JsStartOptions) -> StartOptions {
             .unwrap_or_else(warn),
         start: named(js, "startTime").and_then(|start| time(&start)),
         parent: parent.and_then(|parent| span_context(&parent).map_err(warn::<()>).ok()),
+        trace: named(js, "trace").map(|trace| trace_attributes(&trace)),
     }
 }
 
@@ -216,10 +227,10 @@ fn span_context(parent: &JsValue) -> Result<SpanContext, Error> {
 }
 
 /// Options of a client: every kind of value in the form it has in an environment.
-pub(super) fn langfuse_options(js: &JsLangfuseOptions) -> Options {
+pub(super) fn langfuse_options(js: &JsValue) -> Options {
     let mut options = Options::default();
     if js.is_object() {
-        for (setting, name, _) in Setting::ALL {
+        for &(setting, name, _) in &Setting::ALL {
             if let Some(value) = named(js, name).and_then(|value| to_string(&value).ok()) {
                 options.set(setting, value);
             }
@@ -236,7 +247,7 @@ pub(super) struct Score {
     pub(super) has_environment: bool,
 }
 
-pub(super) fn score(body: &JsScoreBody) -> Option<Score> {
+pub(super) fn score(body: &JsValue) -> Option<Score> {
     let text = |name| named(body, name).and_then(|value| value.as_string());
     let Ok(Some(json)) = stringify(body) else {
         host::warn("langfuse-edge: the score is left out: it cannot be made into JSON text");
@@ -251,14 +262,13 @@ pub(super) fn score(body: &JsScoreBody) -> Option<Score> {
 }
 
 /// What a flush is to do.
-pub(super) fn flush_settings(js: Option<&JsFlushOptions>) -> FlushSettings {
+pub(super) fn flush_settings(js: &JsValue) -> FlushSettings {
     let mut settings = FlushSettings::from(flush_budget(js));
-    if let Some(scope) = js.and_then(|js| named(js, "scope")) {
-        let ids = if scope.is_string() { Array::of1(&scope) } else { Array::from(&scope) };
+    let scope = if js.is_object() { named(js, "scope") } else { None };
+    if let Some(scope) = scope {
         let mut traces = Vec::new();
-        for index in 0..ids.length() {
-            let id = ids.get(index).as_string().and_then(|id| TraceId::parse(&id).ok());
-            traces.extend(id);
+        for id in texts(&scope) {
+            traces.extend(TraceId::parse(&id).ok());
         }
         settings.scope = Scope::Traces(traces);
     }
@@ -266,9 +276,9 @@ pub(super) fn flush_settings(js: Option<&JsFlushOptions>) -> FlushSettings {
 }
 
 /// How long a flush may take.
-pub(super) fn flush_budget(js: Option<&JsFlushOptions>) -> Duration {
-    let millis = js.and_then(|js| named(js, "timeoutMs")).and_then(|millis| millis.as_f64());
-    let millis = millis.filter(|millis| *millis >= 0.0);
+pub(super) fn flush_budget(js: &JsValue) -> Duration {
+    let millis = if js.is_object() { named(js, "timeoutMs") } else { None };
+    let millis = millis.and_then(|millis| millis.as_f64()).filter(|millis| *millis >= 0.0);
     millis.map_or(DEFAULT_FLUSH_BUDGET, |millis| Duration::from_millis(millis as u64))
 }
 

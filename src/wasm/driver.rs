@@ -11,20 +11,22 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use gloo_timers::callback::Timeout;
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
 
-use super::host::{self, Promise, Sent, Target};
+use super::host::{self, Account, Promise, Sent, Target, Timer};
 use crate::config::Config;
 use crate::error::Error;
-use crate::exporter::{Action, Exporter, FlushId, FlushSettings, LeaseId, Request, Settings};
-use crate::report::{FlushReport, Stats};
+use crate::exporter::{Action, Exporter, FlushId, FlushSettings, LeaseId, Pushed, Request, Settings};
+use crate::report::{DropReason, FlushReport, Stats};
 use crate::retry::Outcome;
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::wire::Record;
+
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 16 MiB or 100000 observations wait to be sent, \
+    so the oldest are dropped: flush more often";
 
 /// A client's place in the table of clients. When it is dropped, flushes that are under way still end well.
 #[derive(Debug)]
@@ -37,7 +39,11 @@ struct Client {
     target: Target,
     /// By flush or lease, with the time they were set for. Dropping one clears it, a call into JavaScript, so that
     /// is done after the borrow.
-    timers: RefCell<Table<(Timestamp, Timeout)>>,
+    timers: RefCell<Table<(Timestamp, Timer)>>,
+    /// It was said that records are dropped, and since then no flush has delivered everything.
+    has_warned: Cell<bool>,
+    /// Outside of this module's state, so that what is lost with it can be counted.
+    account: OnceCell<Account>,
     /// Its [`Driver`] is gone; the last flush removes it.
     is_orphan: Cell<bool>,
 }
@@ -86,7 +92,7 @@ fn take_step(step: Step, client: u32, id: f64, extra: JsValue, settled: JsValue)
     match step {
         POLL => this.poll(client, FlushId::from_f64(id)),
         TAKE_ANSWER => this.take_answer(LeaseId::from_f64(id), extra.unchecked_ref(), &settled),
-        START_TIMER => this.start_timer(id, &extra, settled),
+        START_TIMER => this.start_timer(id, &extra, &settled),
         _ => {
             let abort = (!extra.is_undefined()).then(|| extra.unchecked_ref());
             this.take_failure(LeaseId::from_f64(id), abort)
@@ -109,6 +115,8 @@ impl Driver {
             exporter: RefCell::new(Exporter::new(settings)),
             target: Target::new(config),
             timers: RefCell::default(),
+            has_warned: Cell::new(false),
+            account: OnceCell::new(),
             is_orphan: Cell::new(false),
         };
         let client = CLIENTS.with_borrow_mut(|clients| {
@@ -121,7 +129,31 @@ impl Driver {
 
     pub(crate) fn push(&self, record: Record) {
         let now = host::now();
-        self.with(|this| this.exporter.borrow_mut().push(record, now));
+        let warns = self.with(|this| {
+            let mut exporter = this.exporter.borrow_mut();
+            let before = exporter.stats().dropped;
+            let pushed = exporter.push(record, now);
+            let is_closed = pushed == Pushed::Dropped(DropReason::Shutdown);
+            let has_dropped = exporter.stats().dropped > before && !is_closed;
+            drop(exporter);
+            this.keep_account();
+            has_dropped && !this.has_warned.replace(true)
+        });
+        if warns {
+            host::warn(QUEUE_IS_FULL);
+        }
+    }
+
+    /// From now on `account` says how many records would be lost with this module's state.
+    #[cfg(feature = "js")]
+    pub(crate) fn set_account(&self, account: Account) {
+        // A client has one for its lifetime.
+        self.with(|this| drop(this.account.set(account)));
+    }
+
+    #[cfg(feature = "js")]
+    pub(crate) fn count_lost(&self, records: u64) {
+        self.with(|this| this.exporter.borrow_mut().count_lost(records));
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -178,20 +210,29 @@ impl Client {
     /// never under one: whatever ends the request there must leave the exporter usable.
     fn poll(&self, client: u32, flush: FlushId) -> JsValue {
         self.drop_timer(flush.as_f64());
-        let now = host::now();
-        let action = self.exporter.borrow_mut().poll(flush, now);
-        let settled = match action {
-            Action::Send(request) => self.send(client, &request),
-            Action::HandOver(request) => {
-                self.exporter.borrow_mut().handle_hand_over(request.lease, false);
-                Promise::resolve(&JsValue::UNDEFINED)
-            }
-            Action::WaitUntil(time) => wait(client, flush.as_f64(), time.since(now)),
-            Action::Done(report) => {
-                if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
-                    remove_client(client);
+        let mut now = host::now();
+        let settled = loop {
+            let action = self.exporter.borrow_mut().poll(flush, now);
+            self.keep_account();
+            match action {
+                Action::Send(request) => break self.send(client, &request),
+                Action::HandOver(request) => {
+                    self.exporter.borrow_mut().handle_hand_over(request.lease, false);
                 }
-                return host::report_object(&report);
+                Action::WaitUntil(time) => match self.wait(client, flush.as_f64(), time.since(now)) {
+                    Some(promise) => break promise,
+                    // Where nothing can be waited for, time passes at once.
+                    None => now = time,
+                },
+                Action::Done(report) => {
+                    if report.ok {
+                        self.has_warned.set(false);
+                    }
+                    if self.is_orphan.get() && !self.exporter.borrow().is_flushing() {
+                        remove_client(client);
+                    }
+                    return host::report_object(&report);
+                }
             }
         };
         let poll = bound(POLL, client, flush.as_f64(), &JsValue::UNDEFINED);
@@ -204,12 +245,11 @@ impl Client {
         let Ok(Sent { response, abort }) = self.target.post(request.kind, &request.body) else {
             return Promise::resolve(&self.take_failure(request.lease, None));
         };
-        // An own timer beside the signal: a `fetch` that somebody wrapped may ignore the signal.
-        let elapsed = wait(client, lease, request.timeout);
-        let abort: JsValue = abort.into();
-        let too_late = bound(TAKE_FAILURE, client, lease, &abort);
         let failed = bound(TAKE_FAILURE, client, lease, &JsValue::UNDEFINED);
         let answered = response.then(&bound(READ_ANSWER, client, lease, &JsValue::UNDEFINED), &failed);
+        // An own timer beside the signal: a `fetch` that somebody wrapped may ignore the signal.
+        let Some(elapsed) = self.wait(client, lease, request.timeout) else { return answered };
+        let too_late = bound(TAKE_FAILURE, client, lease, &abort.into());
         host::first_of(&answered, &elapsed.then(&too_late, &too_late))
     }
 
@@ -232,13 +272,31 @@ impl Client {
         self.drop_timer(lease.as_f64());
         let now = host::now();
         self.exporter.borrow_mut().handle_response(lease, outcome, now);
+        self.keep_account();
         JsValue::UNDEFINED
     }
 
-    fn start_timer(&self, id: f64, millis: &JsValue, resolve: JsValue) -> JsValue {
-        let millis = millis.as_f64().unwrap_or_default() as u32;
-        let time = host::now() + Duration::from_millis(millis.into());
-        let timer = host::timer(millis, resolve);
+    fn keep_account(&self) {
+        if let Some(account) = self.account.get() {
+            let Stats { queued, leased, .. } = self.exporter.borrow().stats();
+            account.set_held((queued + leased) as f64);
+        }
+    }
+
+    /// A promise that is fulfilled after `duration`, unless the timer that it leaves under `id` is dropped before. None when the
+    /// host sets no timers.
+    fn wait(&self, client: u32, id: f64, duration: Duration) -> Option<Promise> {
+        // Rounded up, so that what is due then is due.
+        let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
+        let promise = Promise::new(&bound(START_TIMER, client, id, &millis.into()));
+        let has_timer = self.timers.borrow().get(id as u64).is_some();
+        has_timer.then_some(promise)
+    }
+
+    fn start_timer(&self, id: f64, millis: &JsValue, resolve: &JsValue) -> JsValue {
+        let millis = millis.as_f64().unwrap_or_default();
+        let time = host::now() + Duration::from_millis(millis as u64);
+        let Some(timer) = Timer::start(resolve, millis) else { return JsValue::UNDEFINED };
         let replaced = self.timers.borrow_mut().insert(id as u64, (time, timer));
         drop(replaced);
         JsValue::UNDEFINED
@@ -257,13 +315,6 @@ impl Client {
             drop(timer);
         }
     }
-}
-
-/// A promise that is fulfilled after `duration`, unless the timer that it leaves under `id` is dropped before.
-fn wait(client: u32, id: f64, duration: Duration) -> Promise {
-    // Rounded up, so that what is due then is due.
-    let millis = duration.as_secs() as u32 * 1000 + duration.subsec_nanos().div_ceil(1_000_000);
-    Promise::new(&bound(START_TIMER, client, id, &millis.into()))
 }
 
 /// Reads the body, which frees the connection and has the words of a refusal.

@@ -4,13 +4,12 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use gloo_timers::callback::Timeout;
 use js_sys::{Array, Function, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
 
 use crate::config::Config;
-use crate::report::{FlushReport, Rejection};
+use crate::report::{FlushReport, Rejection, Stats};
 use crate::retry::{Verdict, parse_retry_after};
 use crate::time::Timestamp;
 use crate::wire::RecordKind;
@@ -30,11 +29,15 @@ extern "C" {
     #[wasm_bindgen(static_method_of = Promise)]
     pub(crate) fn resolve(value: &JsValue) -> Promise;
 
-    /// The function that fulfils a promise. It never throws.
-    #[wasm_bindgen(js_name = Function)]
-    type Resolve;
-    #[wasm_bindgen(method)]
-    fn call(this: &Resolve, context: &JsValue);
+    /// What the JavaScript around a client keeps of it, for when this module's state is lost.
+    pub type Account;
+    /// How many records would be lost.
+    #[wasm_bindgen(method, setter)]
+    pub(crate) fn set_held(this: &Account, records: f64);
+    /// A setting of the client's, as the variable of an environment.
+    #[cfg(feature = "js")]
+    #[wasm_bindgen(method, indexing_setter)]
+    pub(crate) fn set_variable(this: &Account, name: &str, value: &str);
 
     /// A function that takes a step, a client, a flush or lease, an extra value, and what a promise was settled with.
     #[wasm_bindgen(js_name = Function)]
@@ -49,6 +52,10 @@ extern "C" {
         extra: &JsValue,
     ) -> Function;
 
+    #[wasm_bindgen(catch, js_name = setTimeout)]
+    fn set_timeout(callback: &JsValue, millis: f64) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(timer: &JsValue);
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
@@ -56,6 +63,11 @@ extern "C" {
     /// The global object itself.
     #[wasm_bindgen(js_namespace = globalThis, js_name = valueOf)]
     fn global() -> JsValue;
+    /// Headers of a response. `get` throws for names only that are none.
+    #[wasm_bindgen(js_name = Headers)]
+    type Headers;
+    #[wasm_bindgen(method)]
+    fn get(this: &Headers, name: &str) -> Option<String>;
     #[wasm_bindgen(js_name = btoa)]
     fn base64(text: &str) -> String;
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = parse)]
@@ -68,9 +80,7 @@ extern "C" {
 
     /// What is neither absent nor null.
     #[wasm_bindgen(js_name = Object)]
-    type Value;
-    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
-    fn get(object: &JsValue, name: &JsValue) -> Result<Option<Value>, JsValue>;
+    pub(crate) type Value;
     #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
     fn get_named(object: &JsValue, name: &str) -> Result<Option<Value>, JsValue>;
 
@@ -91,11 +101,17 @@ pub(crate) fn now() -> Timestamp {
 
 /// Random bytes for ids, from a block that one call into the host fills for many.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    fill(&mut bytes);
+    bytes
+}
+
+fn fill(bytes: &mut [u8]) {
     const BLOCK: usize = 512;
     thread_local! {
         static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
-    if POOL.with_borrow(|pool| pool.len() < N) {
+    if POOL.with_borrow(|pool| pool.len() < bytes.len()) {
         let mut block = vec![0; BLOCK];
         if get_random_values(&mut block).is_err() {
             fill_weakly(&mut block);
@@ -103,12 +119,10 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
         drop(POOL.replace(block));
     }
     POOL.with_borrow_mut(|pool| {
-        let mut bytes = [0; N];
-        for byte in &mut bytes {
+        for byte in bytes {
             *byte = pool.pop().unwrap_or_default();
         }
-        bytes
-    })
+    });
 }
 
 /// Workers refuse their entropy outside a request; an id made there needs only to be unlikely to come twice.
@@ -119,9 +133,22 @@ fn fill_weakly(bytes: &mut [u8]) {
     }
 }
 
-/// Fulfils a promise after a while, unless it is dropped before.
-pub(crate) fn timer(millis: u32, resolve: JsValue) -> Timeout {
-    Timeout::new(millis, move || resolve.unchecked_ref::<Resolve>().call(&JsValue::UNDEFINED))
+/// A timer of the host's, cleared when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Timer(JsValue);
+
+impl Timer {
+    /// Calls a promise's own function after a while, none of this module: when the module's state is replaced on the way,
+    /// there is nothing for the timer to fail in. Nothing when the host sets no timers, as Workers outside of a request.
+    pub(crate) fn start(resolve: &JsValue, millis: f64) -> Option<Self> {
+        set_timeout(resolve, millis).ok().map(Self)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        clear_timeout(&self.0);
+    }
 }
 
 /// The first of two promises to be settled.
@@ -134,14 +161,9 @@ pub(crate) fn env(name: &str) -> Option<String> {
     named(&named(&named(&global(), "process")?, "env")?, name)?.as_string()
 }
 
-/// As [`property`], by a name that is no JavaScript string yet.
+/// A property that is neither absent nor null. One whose getter throws counts as absent.
 pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
     Some(get_named(object, name).ok()??.into())
-}
-
-/// A property that is neither absent nor null. One whose getter throws counts as absent.
-pub(crate) fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
-    Some(get(object, name).ok()??.into())
 }
 
 /// A flush report as a JavaScript object; `types.ts` has its type. By hand, because a serializer for this one object
@@ -166,16 +188,27 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
         set_number(&reasons, reason, count as f64);
     }
     set(&object, "dropReasons", &reasons);
-    for (name, count) in [
-        ("handedOver", report.handed_over),
-        ("requests", report.requests),
-        ("attempts", report.attempts),
-        ("ambiguous", report.ambiguous),
-        ("bytes", report.bytes),
-        ("durationMs", report.duration_ms),
-    ] {
-        set_number(&object, name, count as f64);
-    }
+    set_number(&object, "handedOver", report.handed_over as f64);
+    set_number(&object, "requests", report.requests as f64);
+    set_number(&object, "attempts", report.attempts as f64);
+    set_number(&object, "ambiguous", report.ambiguous as f64);
+    set_number(&object, "bytes", report.bytes as f64);
+    set_number(&object, "durationMs", report.duration_ms as f64);
+    object.into()
+}
+
+/// Totals as a JavaScript object; `types.ts` has its type.
+#[cfg(feature = "js")]
+pub(crate) fn stats_object(stats: &Stats) -> JsValue {
+    let object = Object::new();
+    set_number(&object, "recorded", stats.recorded as f64);
+    set_number(&object, "delivered", stats.delivered as f64);
+    set_number(&object, "rejected", stats.rejected as f64);
+    set_number(&object, "dropped", stats.dropped as f64);
+    set_number(&object, "handedOver", stats.handed_over as f64);
+    set_number(&object, "queued", stats.queued as f64);
+    set_number(&object, "leased", stats.leased as f64);
+    set_number(&object, "bytes", stats.bytes as f64);
     object.into()
 }
 
@@ -211,16 +244,12 @@ impl Target {
     pub(crate) fn post(&self, kind: RecordKind, body: &[u8]) -> Result<Sent, JsValue> {
         let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
         let headers = Object::new();
-        for (name, value) in [
-            ("authorization", &*["Basic ", &credentials].concat()),
-            ("content-type", kind.content_type()),
-            ("x-langfuse-ingestion-version", "4"),
-            ("x-langfuse-sdk-name", "langfuse-edge"),
-            ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
-            ("x-langfuse-public-key", &self.public_key),
-        ] {
-            set_text(&headers, name, value);
-        }
+        set_text(&headers, "authorization", &["Basic ", &credentials].concat());
+        set_text(&headers, "content-type", kind.content_type());
+        set_text(&headers, "x-langfuse-ingestion-version", "4");
+        set_text(&headers, "x-langfuse-sdk-name", "langfuse-edge");
+        set_text(&headers, "x-langfuse-sdk-version", env!("CARGO_PKG_VERSION"));
+        set_text(&headers, "x-langfuse-public-key", &self.public_key);
         let abort = AbortController::new()?;
         let init = Object::new();
         set_text(&init, "method", "POST");
@@ -236,7 +265,8 @@ impl Target {
 
 /// Status and `Retry-After` of a response.
 pub(crate) fn response_head(response: &Response) -> (u16, Option<Duration>) {
-    let retry_after = response.headers().get("retry-after").ok().flatten();
+    let headers: Headers = response.headers().unchecked_into();
+    let retry_after = headers.get("retry-after");
     (response.status(), retry_after.and_then(|value| parse_retry_after(&value, until)))
 }
 

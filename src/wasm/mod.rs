@@ -32,7 +32,7 @@ impl Langfuse {
     }
 
     pub(crate) fn promise(&self, settings: FlushSettings) -> js_sys::Promise {
-        let promise = match self.driver() {
+        let promise = match self.flusher() {
             Some(driver) => driver.start_flush(settings),
             None => host::Promise::resolve(&host::report_object(&FlushReport::nothing_to_do())),
         };

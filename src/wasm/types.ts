@@ -35,6 +35,26 @@ export interface ObservationAttributes {
   prompt?: { name: string; version: number | string; isFallback?: boolean };
 }
 
+/** What all observations of a trace say. */
+export interface TraceAttributes {
+  /** The trace's name. */
+  traceName?: string;
+  /** The user it belongs to. */
+  userId?: string;
+  /** The session it belongs to. */
+  sessionId?: string;
+  /** Its tags. */
+  tags?: readonly string[];
+  /** Anything else, by name. */
+  metadata?: Record<string, unknown>;
+  /** The version of the code, of observations that do not say it themselves. */
+  version?: string;
+  /** The environment, of observations that do not say it themselves. */
+  environment?: string;
+  /** The Langfuse prompt its generations are made with. A fallback is not linked. */
+  prompt?: { name: string; version: number | string; isFallback?: boolean };
+}
+
 /** How an observation starts. */
 export interface StartObservationOptions {
   /** Default: span. An `event` ends when it starts. */
@@ -43,6 +63,8 @@ export interface StartObservationOptions {
   startTime?: Date | number;
   /** The observation above it, when that is in another process or was started by another client. */
   parentSpanContext?: { traceId: string; spanId: string };
+  /** What its trace says. Default: what the observation above it says, which this replaces as a whole. */
+  trace?: TraceAttributes;
 }
 
 /** Options of a client. What is absent comes from `LANGFUSE_*` variables. */
@@ -124,9 +146,12 @@ export interface ScoreBody extends ScoreData {
 /**
  * What became of every record that was recorded before a flush. Each of them is in exactly one of `delivered`,
  * `rejected`, `retained`, `dropped` and `handedOver`. Reports of overlapping flushes may count the same record twice.
+ *
+ * Of a flush that a trap of the module below has lost, only that loss is known: what it had delivered before is not in
+ * its report, and what was in flight may have arrived.
  */
 export interface FlushReport {
-  /** Everything was delivered. */
+  /** Everything was delivered, as far as is known. */
   ok: boolean;
   /** Records the server acknowledged. */
   delivered: number;
@@ -136,7 +161,7 @@ export interface FlushReport {
   retained: number;
   /** Records given up by this client. */
   dropped: number;
-  /** `dropped` by reason. */
+  /** `dropped` by reason: `queue_full`, `expired`, `shutdown`, or `state_lost` after a trap of the module below. */
   dropReasons: Record<string, number>;
   /** Records accepted by a durable overflow queue. */
   handedOver: number;
@@ -150,4 +175,27 @@ export interface FlushReport {
   bytes: number;
   /** Milliseconds from the call to the report. */
   durationMs: number;
+}
+
+/**
+ * Totals since the client was made. Unlike flush reports they never count a record twice: `recorded` is the sum of
+ * `delivered`, `rejected`, `dropped`, `handedOver`, `queued` and `leased`.
+ */
+export interface Stats {
+  /** Records made. */
+  recorded: number;
+  /** Records the server acknowledged. */
+  delivered: number;
+  /** Records the server refused for good. */
+  rejected: number;
+  /** Records given up by this client. */
+  dropped: number;
+  /** Records accepted by a durable overflow queue. */
+  handedOver: number;
+  /** Records waiting now. */
+  queued: number;
+  /** Records in flight now. */
+  leased: number;
+  /** Bytes of the records waiting or in flight now. */
+  bytes: number;
 }

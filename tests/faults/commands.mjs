@@ -1,10 +1,13 @@
 // What the clients of the fault matrix do when they are told to; `native.rs` does the same.
+import { spoilMemory } from "../js/support/traps.mjs";
 
 /**
  * Does one command: `record` ends so many observations and creates scores with these ids, then, in the same turn, `flush`
- * flushes. One of the observations may be odd: in name, or in the size of its input or metadata.
+ * flushes. One of the observations may be odd: in name, or in the size of its input or metadata. `trap` makes the
+ * next call into wasm trap.
  */
-export async function answer(langfuse, { record, flush }) {
+export async function answer(langfuse, { record, flush, trap }) {
+  if (trap) spoilMemory();
   const ids = record ? recordAll(langfuse, record) : [];
   return { ids, report: flush && (await langfuse.flush(flush)) };
 }

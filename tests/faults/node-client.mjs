@@ -2,9 +2,8 @@
 // no more, unless the client has left something behind.
 import { createInterface } from "node:readline";
 
-import { Langfuse } from "langfuse-edge";
-
 import { answer } from "./commands.mjs";
+import { Langfuse } from "langfuse-edge";
 
 const langfuse = new Langfuse(JSON.parse(process.argv[2]));
 

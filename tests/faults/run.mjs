@@ -49,6 +49,8 @@ async function runCell(scenario, client) {
       /** Until the server has got one, which may not be answered yet. */
       request: () => until(async () => (await receiver.state()).requests > 0),
       record: (record) => call({ record }),
+      /** The next call into wasm traps. */
+      trap: () => call({ trap: true }),
       forget: (command) => call({ ...command, forget: true }),
       terminate: (command) =>
         program.call(command).then(

@@ -306,8 +306,24 @@ export const SCENARIOS = [
     duplicates: [0, 20],
     inapplicable: { native: "ending the program ends all of it", node: "ending the program ends all of it" },
   },
-  { id: "F22", name: "trap", absent: "the state of a trapped module is not replaced yet" },
-  { id: "F23", name: "memory", absent: "minutes long, so it belongs to the stories in fake time, tests/it" },
+  {
+    id: "F22",
+    name: "trap",
+    events: 80,
+    async steps({ record, trap, flush }) {
+      await record({ count: 40 });
+      await trap();
+      await flush({ record: { count: 40 } });
+      await flush({});
+    },
+    flushes: [{ delivered: 40, dropped: 40, ms: SOON }, { ms: SOON }],
+    requests: 1,
+    check({ reports: [{ dropReasons }] }) {
+      assert.deepEqual(dropReasons, { state_lost: 40 });
+    },
+    inapplicable: { native: "there is no wasm instance to lose" },
+  },
+  { id: "F23", name: "memory", absent: "minutes long, so it is told in fake time, in tests/it/bounds.rs; its one warning in tests/native/bounds.rs and tests/js/queue-bound.test.mjs" },
 ];
 
 export function between(value, low, high, what) {

@@ -1,7 +1,7 @@
 // The npm package in a Worker: one client, one command per request.
+import { answer, recordAll } from "./commands.mjs";
 import { Langfuse } from "langfuse-edge";
 
-import { answer, recordAll } from "./commands.mjs";
 // Each cell gives its own.
 import options from "./options.mjs";
 

@@ -1,9 +1,13 @@
-use langfuse_edge::DropReason;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use langfuse_edge::exporter::{Pushed, Settings};
+use langfuse_edge::{DropReason, FlushReport, Stats};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::host::{DEFAULT_BUDGET, Host, Received, millis, secs, status};
-use crate::records::{record_with_input, small_record};
+use crate::records::{record_with_input, score, small_record};
 
 #[wasm_bindgen_test(unsupported = test)]
 fn above_the_count_the_oldest_records_go_first() {
@@ -144,6 +148,70 @@ fn a_record_too_large_for_the_queue_pushes_nothing_else_out() {
     assert_eq!((host.exporter.stats().queued, host.exporter.stats().dropped), (8, 2));
     assert_eq!(host.finish(flush).delivered, 11);
     assert_eq!(host.flush().delivered, 8);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_producer_that_is_faster_than_its_server_for_minutes_stays_below_the_bound_and_loses_what_is_counted() {
+    const MINUTES: Duration = secs(180);
+    let accepted = Rc::new(RefCell::new(Vec::new()));
+    let at_server = Rc::clone(&accepted);
+    // 3.5 MB in 8 s, of 1 MB per second. An answer that comes too late is as good as none.
+    let mut host = Host::new(move |request| {
+        let after = if request.at < MINUTES { secs(8) } else { millis(20) };
+        if after <= request.timeout {
+            at_server.borrow_mut().extend(request.ids());
+        }
+        status(200).after(after)
+    });
+    let check_bytes = |host: &Host| assert!(host.exporter.stats().bytes <= 16 * 1024 * 1024);
+    let mut recorded = 0;
+    let mut reports = Vec::new();
+    let mut flush = host.begin_flush(DEFAULT_BUDGET);
+    while host.now() < MINUTES {
+        for _ in 0..2 {
+            recorded += 1;
+            host.push(record_with_input(recorded, 50_000));
+            check_bytes(&host);
+        }
+        if !host.exporter.is_flushing() {
+            reports.push(host.finish(flush));
+            flush = host.begin_flush(DEFAULT_BUDGET);
+        }
+        check_bytes(&host);
+        host.run_until(host.now() + millis(100));
+        check_bytes(&host);
+    }
+    reports.push(host.finish(flush));
+    let Stats { delivered, dropped, queued, leased, .. } = host.exporter.stats();
+    assert_eq!(dropped, recorded - delivered - queued - leased);
+    assert!(dropped > recorded / 3 && queued > 0, "{:?}", host.exporter.stats());
+
+    reports.push(host.flush());
+
+    let stats = host.exporter.stats();
+    assert_eq!((stats.recorded, stats.queued, stats.leased, stats.bytes), (recorded, 0, 0, 0));
+    assert_eq!((stats.dropped, stats.delivered), (dropped, recorded - dropped));
+    let sum = |count: fn(&FlushReport) -> u64| reports.iter().map(count).sum::<u64>();
+    assert_eq!(sum(|report| report.dropped), dropped);
+    assert_eq!(sum(|report| report.drop_reasons.queue_full), dropped);
+    let mut accepted = accepted.take();
+    assert_eq!(accepted.len() as u64, stats.delivered);
+    accepted.sort_unstable();
+    accepted.dedup();
+    assert_eq!(accepted.len() as u64, stats.delivered, "none came twice");
+    assert!(accepted.ends_with(&[recorded - 1, recorded]), "the newest are the ones that are kept");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_oldest_go_first_whether_observations_or_scores() {
+    let mut host = Host::with(at_most_records(3), |_| status(200));
+    host.push(score("first"));
+    host.record(2..=2);
+    host.push(score("third"));
+    host.record(4..=5);
+    let report = host.flush();
+    assert_eq!((report.delivered, report.dropped), (3, 2));
+    assert_eq!((host.requests[0].ids(), host.requests[1].names()), (vec![4, 5], vec!["third".to_owned()]));
 }
 
 fn at_most_records(queue_records: usize) -> Settings {

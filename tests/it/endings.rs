@@ -24,14 +24,15 @@ fn a_record_that_waits_for_too_long_is_dropped_as_expired() {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn a_clock_that_shows_1970_before_the_first_request_makes_nothing_old() {
-    let mut exporter = Exporter::new(Settings::default());
-    let nineteen_seventy = Timestamp::from_millis(1);
-    exporter.push(small_record(1), nineteen_seventy);
+    for nineteen_seventy in [Timestamp::from_millis(0), Timestamp::from_millis(1)] {
+        let mut exporter = Exporter::new(Settings::default());
+        exporter.push(small_record(1), nineteen_seventy);
 
-    let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
+        let flush = exporter.begin_flush(DEFAULT_BUDGET, START);
 
-    assert!(matches!(exporter.poll(flush, START), Action::Send(_)));
-    assert_eq!(exporter.stats().dropped, 0);
+        assert!(matches!(exporter.poll(flush, START), Action::Send(_)));
+        assert_eq!(exporter.stats().dropped, 0);
+    }
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -77,6 +78,21 @@ fn what_a_shutdown_cannot_deliver_is_dropped_also_when_another_flush_has_it_on_i
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn what_another_exporter_has_lost_is_in_the_totals_and_in_the_next_report() {
+    let mut host = Host::new(|_| status(200));
+    host.exporter.count_lost(3);
+    host.record(1..=2);
+
+    let report = host.flush();
+
+    assert_eq!((report.ok, report.delivered, report.dropped), (false, 2, 3));
+    assert_eq!(report.drop_reasons.iter().collect::<Vec<_>>(), [("state_lost", 3)]);
+    assert!(host.flush().ok, "it is told once");
+    let stats = host.exporter.stats();
+    assert_eq!((stats.recorded, stats.delivered, stats.dropped), (5, 2, 3));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_server_that_refuses_everything_does_not_use_up_the_subrequests_of_a_worker() {
     let mut host = Host::new(|_| status(400));
     host.record(1..=512);
@@ -114,9 +130,11 @@ fn a_client_that_gives_up_what_may_have_arrived_never_sends_it_again() {
     assert_eq!((report.retained, host.requests.len()), (0, 1));
 
     // A driver that dies cannot tell either.
+    host.run_until(secs(1));
     host.record(4..=5);
     let dead = host.begin_flush(DEFAULT_BUDGET);
     host.kill(dead);
+    assert_eq!(host.requests.len(), 2);
     host.run_until(secs(20));
     let report = host.flush();
     assert_eq!((report.drop_reasons.ambiguous, host.requests.len()), (2, 2));

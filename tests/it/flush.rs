@@ -81,6 +81,17 @@ fn a_batch_that_another_flush_has_in_flight_is_waited_for() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn what_does_not_take_long_is_not_waited_for_long() {
+    let mut host = Host::new(|_| status(200).after(millis(50)));
+    host.record(1..=20);
+    let first = host.begin_flush(DEFAULT_BUDGET);
+    host.run_until(millis(10));
+    assert!(host.flush().ok);
+    assert!(host.now() <= millis(60), "{:?}", host.now());
+    assert!(host.finish(first).ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn records_recorded_during_a_flush_belong_to_the_next() {
     let mut host = Host::new(|_| status(200).after(millis(300)));
     host.record(1..=5);
@@ -124,6 +135,24 @@ fn a_hanging_server_ends_in_retained_and_the_next_flush_delivers() {
     let report = host.flush_within(secs(5));
     assert!(report.ok);
     assert_eq!((report.delivered, report.duration_ms), (40, 5));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn with_default_settings_a_hanging_server_holds_a_flush_until_its_deadline_and_loses_nothing() {
+    // On wasm and natively.
+    for budget in [secs(25), secs(30)] {
+        let mut host = Host::new(move |request| if request.at < budget { hang() } else { status(200) });
+        host.record(1..=600);
+        let report = host.flush_within(budget);
+        assert_eq!((report.ok, report.delivered, report.retained, report.dropped), (false, 0, 600, 0));
+        assert!(budget - millis(20) <= host.now() && host.now() <= budget, "{:?}", host.now());
+        assert_eq!((report.requests, report.ambiguous), (0, report.attempts));
+
+        let next = host.flush_within(budget);
+        assert_eq!((next.ok, next.delivered, next.retained, next.dropped), (true, 600, 0, 0));
+        assert!(next.duration_ms < 10_000, "{} ms", next.duration_ms);
+        assert_eq!(host.exporter.stats().delivered, 600);
+    }
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -271,6 +300,16 @@ fn a_flush_has_one_request_in_flight_however_often_it_is_polled() {
     // Another flush has a request of its own.
     let other = exporter.begin_flush(DEFAULT_BUDGET, START);
     assert!(matches!(exporter.poll(other, START), Action::Send(_)));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_flush_that_gets_on_makes_as_many_requests_as_it_takes() {
+    let mut settings = Settings::default();
+    settings.batch_records = 1;
+    let mut host = Host::with(settings, |_| status(200));
+    host.record(1..=100);
+    let report = host.flush();
+    assert_eq!((report.delivered, report.requests), (100, 100));
 }
 
 fn done(action: Action) -> FlushReport {

@@ -11,6 +11,7 @@ mod endings;
 mod flush;
 mod ids;
 mod leases;
+mod open;
 mod overflow;
 mod refusals;
 mod retry;

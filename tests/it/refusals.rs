@@ -46,6 +46,27 @@ fn a_413_never_makes_batches_larger_than_they_were_set() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn the_late_413_of_a_larger_request_does_not_raise_the_remembered_limit() {
+    let mut host = Host::new(|request| {
+        let is_slow = request.body.len() > 1_500_000;
+        let answer = if request.body.len() > PROXY_LIMIT { status(413) } else { status(200) };
+        answer.after(millis(if is_slow { 300 } else { 5 }))
+    });
+    for number in 1..=100 {
+        host.push(record_with_input(number, 20_000));
+    }
+    let first = host.begin_flush(secs(25));
+    for number in 101..=150 {
+        host.push(record_with_input(number, 20_000));
+    }
+    let second = host.begin_flush(secs(25));
+    assert!(host.finish(second).ok && host.finish(first).ok);
+    let bodies = host.requests.iter().map(|request| request.body.len());
+    let too_large: Vec<_> = bodies.filter(|len| *len > PROXY_LIMIT).collect();
+    assert_eq!(too_large.len(), 4, "the larger one, and the smaller one halved twice: {too_large:?}");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_remembered_limit_doubles_every_ten_minutes_until_it_is_forgotten() {
     let mut host = Host::new(|request| {
         // A proxy that is set right after the first minute.

@@ -213,6 +213,14 @@ fn a_time_beyond_the_budget_ends_the_flush_early_and_binds_the_next_ones() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_time_at_the_very_end_of_the_budget_is_not_waited_for() {
+    let mut host = Host::new(|_| status(429).retry_after("5").after(Duration::ZERO));
+    host.record(1..=40);
+    let report = host.flush_within(secs(5));
+    assert_eq!((report.retained, report.requests, report.duration_ms), (40, 1, 0));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_misconfigured_client_asks_once_and_then_falls_silent_for_a_while() {
     for refusal in [0, 301, 307, 401, 403, 404, 405] {
         let mut host =
@@ -252,6 +260,56 @@ fn flushes_that_overlap_send_one_probe_together() {
     host.run_until(secs(90));
     let flushes = [0; 3].map(|_| host.begin_flush(DEFAULT_BUDGET));
     assert_eq!(flushes.map(|flush| host.finish(flush).delivered), [1000; 3]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_server_that_fails_a_probe_is_worth_waiting_for_again() {
+    let mut host = Host::new(|request| match request.at {
+        at if at < secs(1) => status(401),
+        at if at < secs(42) => status(503),
+        _ => status(200),
+    });
+    host.record(1..=5);
+    assert_eq!(host.flush().retained, 5);
+    host.run_until(secs(40));
+    assert!(host.flush().ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn back_off_begins_anew_after_the_silence_of_a_misconfigured_client() {
+    let mut count = 0;
+    let mut host = Host::new(move |_| {
+        count += 1;
+        status(match count {
+            1..=6 | 8 => 503,
+            7 => 401,
+            _ => 200,
+        })
+    });
+    host.record(1..=5);
+    assert_eq!(host.flush_within(secs(60)).requests, 7);
+    host.run_until(secs(200));
+    assert!(host.flush().ok);
+    let pause = host.requests[8].at - host.requests[7].at;
+    assert!(pause <= millis(505), "{pause:?}");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_failure_does_not_cut_short_the_silence_of_a_misconfigured_client() {
+    let mut host = Host::new(|request| match request.at {
+        at if at.is_zero() => status(401),
+        at if at < secs(1) => status(503).after(millis(300)),
+        _ => status(200),
+    });
+    host.record(1..=1);
+    let first = host.begin_flush(DEFAULT_BUDGET);
+    host.run_until(millis(1));
+    host.record(2..=2);
+    let second = host.begin_flush(DEFAULT_BUDGET);
+    host.finish(first);
+    host.finish(second);
+    assert_eq!(host.flush_within(secs(60)).delivered, 2);
+    assert!(host.requests[2].at >= secs(30), "{:?}", host.requests[2].at);
 }
 
 /// The pause after a first failure of a client whose first record has this id.

@@ -1,8 +1,9 @@
 use langfuse_edge::exporter::{FlushSettings, Scope, Settings};
+use langfuse_edge::wire::{ScoreData, encode_score};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::host::{DEFAULT_BUDGET, Host, millis, secs, status};
-use crate::records::{record_of_trace, score_of_trace, trace_id};
+use crate::records::{record_of_trace, record_with_input, score_of_trace, trace_id};
 
 #[wasm_bindgen_test(unsupported = test)]
 fn a_scoped_flush_covers_the_records_of_its_traces_and_takes_others_along() {
@@ -67,6 +68,31 @@ fn it_covers_the_scores_of_its_traces() {
     host.push(score_of_trace("quality", 1));
     let flush = host.begin_flush_of(2, of_traces(&[2]));
     assert_eq!(host.finish(flush).delivered, 2);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_score_of_no_trace_is_in_no_scope() {
+    let mut host = Host::new(|_| status(200));
+    let body = r#"{"name":"quality","value":1,"sessionId":"s"}"#;
+    let recorded = "2026-01-02T03:04:05.678Z";
+    host.push(encode_score(&ScoreData { id: None, trace_id: None, body, environment: None, recorded }));
+    let flush = host.begin_flush_of(0, of_traces(&[2]));
+    assert_eq!(host.finish(flush).delivered, 0);
+    assert!(host.flush().ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn its_records_keep_their_order_also_around_a_large_one() {
+    let mut settings = Settings::default();
+    settings.batch_bytes = 1000;
+    let mut host = Host::with(settings, |_| status(200));
+    host.push(record_of_trace(1, 2));
+    host.push(record_with_input(2, 5000));
+    host.push(record_of_trace(3, 2));
+    let flush = host.begin_flush(of_traces(&[2, 0xab]));
+    assert_eq!(host.finish(flush).delivered, 3);
+    let ids: Vec<_> = host.requests.iter().map(|request| request.ids()).collect();
+    assert_eq!(ids, [[1], [2], [3]]);
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -85,19 +85,31 @@ fn of_a_207_each_score_is_settled_as_it_says_and_only_what_failed_for_now_is_sen
         verdicts(received, |name| match name {
             "refused" => 400,
             "later" if round == 1 => 500,
+            "too many" if round == 1 => 429,
             "passed over" if round == 1 => 0,
             _ => 201,
         })
     });
-    for name in ["good", "refused", "later", "fine", "passed over"] {
+    for name in ["good", "refused", "later", "fine", "passed over", "too many"] {
         host.push(score(name));
     }
     let report = host.flush();
-    assert_eq!((report.delivered, report.rejected.len(), report.retained), (4, 1, 0));
+    assert_eq!((report.delivered, report.rejected.len(), report.retained), (5, 1, 0));
     assert_eq!((report.requests, report.ambiguous), (2, 0));
-    assert_eq!(host.requests[1].names(), ["later", "passed over"]);
+    assert_eq!(host.requests[1].names(), ["later", "passed over", "too many"]);
     assert_eq!(host.requests[0].events()[2], host.requests[1].events()[0], "the same bytes again");
     assert!(host.requests[1].at >= millis(55), "after a pause");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_time_that_a_207_names_is_kept() {
+    let mut host = Host::new(|received| {
+        let is_first = received.at < secs(1);
+        verdicts(received, |_| if is_first { 429 } else { 201 }).retry_after("5")
+    });
+    host.push(score("quality"));
+    assert!(host.flush().ok);
+    assert!(host.requests[1].at >= secs(5), "{:?}", host.requests[1].at);
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -116,6 +128,13 @@ fn a_plain_200_delivers_all_scores() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_207_delivers_all_observations() {
+    let mut host = Host::new(|_| status(207));
+    host.push(small_record(1));
+    assert!(host.flush().ok);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn trouble_at_one_endpoint_does_not_hold_up_the_other() {
     for (broken, whole) in
         [(RecordKind::Score, RecordKind::Observation), (RecordKind::Observation, RecordKind::Score)]
@@ -127,11 +146,46 @@ fn trouble_at_one_endpoint_does_not_hold_up_the_other() {
             host.push(small_record(1));
             host.push(score("quality"));
             let report = host.flush();
-            assert_eq!((report.delivered, report.retained), (1, 1), "{broken:?} {trouble}");
+            assert_eq!(
+                (report.delivered, report.retained, report.requests),
+                (1, 1, 2),
+                "{broken:?} {trouble}"
+            );
             let delivered = host.requests.iter().find(|request| request.kind == whole);
             assert!(delivered.is_some_and(|request| request.at <= millis(10)));
         }
     }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_flush_waits_for_the_endpoint_that_opens_first() {
+    let mut host = Host::new(|received| {
+        let after = if received.kind == RecordKind::Score { "2" } else { "8" };
+        if received.at < secs(1) { status(429).retry_after(after) } else { accept(received) }
+    });
+    host.push(small_record(1));
+    host.push(score("quality"));
+    assert!(host.flush().ok);
+    let [.., scores, observations] = &host.requests[..] else { panic!("each is sent again") };
+    assert_eq!((scores.kind, observations.kind), (RecordKind::Score, RecordKind::Observation));
+    assert!(scores.at < secs(3) && observations.at >= secs(8), "{:?}, {:?}", scores.at, observations.at);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_closed_endpoint_is_probed_while_the_other_has_a_request_in_flight() {
+    let mut host = Host::new(|received| match received.kind {
+        RecordKind::Score if received.at < secs(1) => status(401),
+        RecordKind::Score => accept(received),
+        RecordKind::Observation => status(200).after(secs(5)),
+    });
+    host.push(score("quality"));
+    assert_eq!(host.flush().retained, 1);
+    host.run_until(secs(40));
+    host.push(small_record(1));
+    let first = host.begin_flush(DEFAULT_BUDGET);
+    let second = host.begin_flush(DEFAULT_BUDGET);
+    assert_eq!(host.requests.last().map(|probe| (probe.kind, probe.at)), Some((RecordKind::Score, secs(40))));
+    assert_eq!([first, second].map(|flush| host.finish(flush).delivered), [2, 2]);
 }
 
 #[wasm_bindgen_test(unsupported = test)]

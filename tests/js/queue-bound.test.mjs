@@ -16,7 +16,14 @@ function recordLarge(langfuse, count) {
   });
 }
 
+/** What is said meanwhile. */
+function warningsOf(t) {
+  const { mock } = t.mock.method(console, "warn", () => {});
+  return () => mock.calls.map(({ arguments: words }) => words.join(" "));
+}
+
 test("more than 16 MiB: the oldest are given up, and the next flush reports how many and why", async (t) => {
+  warningsOf(t);
   const receiver = await receiverFor(t);
   const langfuse = new Langfuse(receiver.options);
   const ids = recordLarge(langfuse, 20);
@@ -32,6 +39,7 @@ test("more than 16 MiB: the oldest are given up, and the next flush reports how 
 });
 
 test("records given up while a flush is under way are in its report", async (t) => {
+  warningsOf(t);
   const receiver = await receiverFor(t);
   await receiver.fault({ status: 503 });
   const langfuse = new Langfuse(receiver.options);
@@ -43,4 +51,34 @@ test("records given up while a flush is under way are in its report", async (t) 
   assert.equal(report.delivered + report.retained + report.dropped, 15);
   assert.ok(report.dropped > 0);
   assert.deepEqual(report.dropReasons, { queue_full: report.dropped });
+});
+
+test("that observations are dropped is said once, and again only after a flush that has delivered everything", async (t) => {
+  const warnings = warningsOf(t);
+  const receiver = await receiverFor(t);
+  const langfuse = new Langfuse(receiver.options);
+  recordLarge(langfuse, 15);
+  assert.deepEqual(warnings(), []);
+  recordLarge(langfuse, 5);
+  assert.equal(warnings().length, 1);
+  assert.match(warnings()[0], /^langfuse-edge: .*16 MiB or 100000 observations.* dropped: flush more often$/);
+
+  assert.equal((await langfuse.flush()).ok, false);
+  recordLarge(langfuse, 20);
+  assert.equal(warnings().length, 1, "that flush had dropped observations to report");
+
+  await langfuse.flush();
+  recordLarge(langfuse, 1);
+  assert.equal((await langfuse.flush()).ok, true);
+  recordLarge(langfuse, 20);
+  assert.equal(warnings().length, 2);
+});
+
+test("a client that is shut down drops without a warning about its queue", async (t) => {
+  const warnings = warningsOf(t);
+  const receiver = await receiverFor(t);
+  const langfuse = new Langfuse(receiver.options);
+  await langfuse.shutdown();
+  recordLarge(langfuse, 20);
+  assert.deepEqual(warnings(), []);
 });

@@ -153,9 +153,11 @@ const SCENARIOS = {
     },
   },
 
-  "what is recorded at module scope is delivered by the first request": {
+  "what is recorded at module scope is delivered by the first request, as a flush at module scope reports": {
     recordsAtStartup: true,
     async run({ call, receiver }) {
+      const [atStartup] = (await call.state()).reports;
+      assert.deepEqual([atStartup.name, atStartup.ok, atStartup.retained, atStartup.dropped], ["startup", false, 6, 0]);
       const { ids, report } = await call({ flush: "await" });
       assert.deepEqual([report.ok, report.delivered, report.requests], [true, 8, 1]);
       const { startup } = await call.state();
@@ -198,6 +200,41 @@ const SCENARIOS = {
         assert.deepEqual([state.observations, state.duplicatesWithOtherStart], [4, 0], terminated);
       }
       assert.deepEqual((await call.state()).finished, ["b", "b", "b"]);
+    },
+  },
+
+  "a trap in one request costs what was not delivered, and the flushes of both requests tell it": {
+    client: SHORT,
+    async run({ call, receiver }) {
+      await receiver.fault({ delayMs: 500 });
+      const first = call({ name: "a", flush: "await", count: 2 });
+      await until(async () => (await receiver.state()).requests === 1);
+      const second = await call({ name: "b", flush: "await", trap: true });
+      for (const [{ report }, delivered] of [[second, 2], [await first, 0]]) {
+        assert.deepEqual([report.ok, report.delivered, report.dropReasons], [false, delivered, { state_lost: 4 }]);
+      }
+      const { report } = await call({ name: "c", flush: "await" });
+      assert.deepEqual([report.ok, report.delivered], [true, 2]);
+      assert.equal((await call.state()).instances, 2);
+    },
+  },
+
+  "requests that are terminated until the stack in wasm memory is used up": {
+    needsProcess: true,
+    async run({ call }) {
+      let [recorded, settled, n] = [0, 0, 0];
+      for (; (await call.state()).instances === 1; n++) {
+        assert.ok(n < 100, "the stack is never used up");
+        await assert.rejects(call({ name: "a", count: 0, terminated: "below 100 wasm frames" }));
+        const { report } = await call({ name: "b", count: 3, flush: "await" });
+        recorded += 6;
+        settled += report.delivered + report.dropped;
+        assert.equal(report.retained, 0);
+      }
+      assert.ok(n > 3, "more than one request was needed");
+      assert.ok(settled >= recorded, `${settled} of ${recorded}`);
+      const { report } = await call({ name: "c", flush: "await" });
+      assert.deepEqual([report.ok, report.delivered], [true, 2]);
     },
   },
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use langfuse_edge::config::Setting;
 use langfuse_edge::{Langfuse, Level, ObservationKind, Options, Usage};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::receiver::Receiver;
 
@@ -96,6 +97,97 @@ async fn a_burst_goes_out_in_batches_and_arrives_whole() {
 }
 
 #[tokio::test]
+async fn a_burst_with_default_options_is_sent_at_once_in_full_batches() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"delayMs": 20}"#).await;
+    let langfuse = receiver.client();
+    record(&langfuse, 5000);
+
+    // All but the last few, for which the interval of 5 s begins.
+    let most = timeout(Duration::from_secs(4), delivered(&langfuse, 4901)).await;
+    let all = timeout(Duration::from_secs(6), delivered(&langfuse, 5000)).await;
+
+    assert!(most.is_ok() && all.is_ok(), "{:?}", langfuse.stats());
+    let requests = receiver.state("requests").await;
+    assert!(requests <= 15, "{requests} requests");
+    assert_eq!(receiver.state("observations").await, 5000);
+}
+
+#[tokio::test]
+async fn what_is_recorded_while_a_batch_is_on_its_way_travels_together() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"delayMs": 300}"#).await;
+    let langfuse = Langfuse::new(&receiver.options().with(Setting::FlushAt, "10")).expect("valid options");
+    record(&langfuse, 10);
+    while langfuse.stats().leased == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..4 {
+        record(&langfuse, 10);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    timeout(Duration::from_secs(3), delivered(&langfuse, 50)).await.expect("before the interval is over");
+
+    assert_eq!(receiver.state("requests").await, 2);
+}
+
+#[tokio::test]
+async fn a_flush_covers_a_burst_that_is_being_sent_already() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"delayMs": 300}"#).await;
+    let langfuse = receiver.client();
+    record(&langfuse, 1000);
+    while langfuse.stats().leased == 0 {
+        tokio::task::yield_now().await;
+    }
+    record(&langfuse, 1000);
+
+    let report = langfuse.flush().await;
+
+    assert!(report.ok, "{report:?}");
+    let stats = langfuse.stats();
+    assert_eq!((stats.delivered, stats.queued, stats.leased), (2000, 0, 0));
+    assert_eq!(receiver.state("observations").await, 2000);
+    assert_eq!(receiver.state("duplicates").await, 0);
+}
+
+#[tokio::test]
+async fn what_is_recorded_while_records_are_on_their_way_is_sent_within_the_interval() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"delayMs": 300}"#).await;
+    for interval in ["0.1", "0.4"] {
+        let options = receiver.options().with(Setting::FlushAt, "10").with(Setting::FlushInterval, interval);
+        let langfuse = Langfuse::new(&options).expect("valid options");
+        record(&langfuse, 10);
+        while langfuse.stats().leased == 0 {
+            tokio::task::yield_now().await;
+        }
+        record(&langfuse, 3);
+
+        let all = timeout(Duration::from_secs(2), delivered(&langfuse, 13)).await;
+
+        assert!(all.is_ok(), "{interval} s: {:?}", langfuse.stats());
+    }
+    assert_eq!(receiver.state("requests").await, 4);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_keys_is_not_asked_again_for_every_few_records() {
+    let receiver = Receiver::start();
+    let wrong = Options::default().keys("pk-lf-dev", "sk-lf-wrong").base_url(&receiver.url);
+    let langfuse = Langfuse::new(&wrong.with(Setting::FlushAt, "10")).expect("valid options");
+    for round in 1..=10 {
+        record(&langfuse, 10);
+
+        let report = timeout(Duration::from_secs(5), langfuse.flush()).await;
+
+        assert_eq!(report.expect("the sending thread is free").retained, 10 * round);
+    }
+    assert_eq!(receiver.state("requests").await, 1);
+}
+
+#[tokio::test]
 async fn wrong_keys_are_reported_and_the_server_is_left_alone() {
     let receiver = Receiver::start();
     let options = Options::default().keys("pk-lf-dev", "sk-lf-wrong").base_url(&receiver.url);
@@ -144,9 +236,7 @@ async fn a_long_lived_process_sends_by_itself() {
     for (options, count) in [(by_count, 10), (by_time, 1)] {
         let langfuse = Langfuse::new(&options).expect("valid options");
         record(&langfuse, count);
-        while langfuse.stats().delivered < count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        delivered(&langfuse, count).await;
     }
 
     assert_eq!(receiver.state("observations").await, 11);
@@ -161,9 +251,7 @@ async fn what_a_flush_retained_is_sent_later_without_another_flush() {
     record(&langfuse, 3);
 
     let report = langfuse.flush_within(Duration::from_millis(100)).await;
-    while langfuse.stats().delivered < 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    delivered(&langfuse, 3).await;
 
     assert_eq!(report.retained, 3);
     assert_eq!(receiver.state("observations").await, 3);
@@ -210,6 +298,12 @@ async fn a_disabled_client_does_nothing() {
 
     assert!(report.ok && report.attempts == 0);
     assert_eq!(langfuse.stats().recorded, 0);
+}
+
+async fn delivered(langfuse: &Langfuse, count: u64) {
+    while langfuse.stats().delivered < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn record(langfuse: &Langfuse, count: u64) {

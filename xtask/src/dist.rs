@@ -13,9 +13,51 @@ use crate::{panics, progress, timed};
 const MINIMAL_WORKER_BUDGET: usize = 40_000;
 
 /// As wasm-bindgen writes it for hosts with source phase imports, which few have.
-const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\"";
-/// As package.json resolves it, for each host in its own way.
-const WASM_IMPORT: &str = "import wasmModule from \"#wasm\"";
+const SOURCE_IMPORT: &str = "import source wasmModule from \"./core_bg.wasm\";\n";
+const INSTANTIATE: &str = "\
+let wasmInstance = new WebAssembly.Instance(wasmModule, __wbg_get_imports());
+let wasm = wasmInstance.exports;
+wasm.__wbindgen_start();
+";
+/// So that `load.ts` can bring what the host gives for `#wasm`, or a user their own.
+const INIT: &str = "\
+let wasmModule, wasmInstance, wasm;
+export function init(module) {
+    if (wasm) return;
+    wasmModule = module;
+    wasmInstance = new WebAssembly.Instance(module, __wbg_get_imports());
+    wasm = wasmInstance.exports;
+    wasm.__wbindgen_start();
+}
+";
+/// Any module: who only reads these types may have no library that declares `WebAssembly`.
+const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
+
+/// What a host function throws goes to the frame that called it. As wasm-bindgen writes it, that is a frame of the
+/// instance in use.
+const HANDLE_ERROR: &str = "\
+    try {
+        return f.apply(this, args);
+    } catch (e) {
+        const idx = addToExternrefTable0(e);
+        wasm.__wbindgen_exn_store(idx);
+    }
+";
+/// A user's getter can have the instance replaced below a frame of the old one. Such a frame would go on with its
+/// addresses in the memory of the new instance, so it ends here.
+const HANDLE_ERROR_IN_ITS_INSTANCE: &str = "\
+    const instance = __wbg_instance_id;
+    try {
+        const ret = f.apply(this, args);
+        if (instance === __wbg_instance_id) return ret;
+    } catch (e) {
+        if (instance === __wbg_instance_id) return wasm.__wbindgen_exn_store(addToExternrefTable0(e));
+    }
+    throw Error();
+";
+
+/// The garbage collector has nobody to throw to: an error there ends a Node.js process.
+const FINALIZERS: [&str; 2] = ["wasm.__wbg_langfuse_free(ptr, 1);", "wasm.__wbg_observation_free(ptr, 1);"];
 
 const MINIMAL_WORKER: &str = r#"
 import { Langfuse } from "langfuse-edge";
@@ -76,18 +118,24 @@ fn compile(project: &Project, tools: &Tools) -> Result<PathBuf> {
 
 fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<()> {
     let wasm_bindgen = tools.wasm_bindgen.join("wasm-bindgen");
-    cmd!(sh, "{wasm_bindgen} {wasm} --target module --out-name core --out-dir {dist}").quiet().run()?;
+    cmd!(sh, "{wasm_bindgen} {wasm} --target module --experimental-reset-state-function --out-name core --out-dir {dist}")
+        .quiet()
+        .run()?;
     let core = dist.join("core.js");
-    let glue = sh.read_file(&core)?;
-    ensure!(
-        glue.matches(SOURCE_IMPORT).count() == 1,
-        "wasm-bindgen's core.js does not have `{SOURCE_IMPORT}` exactly once: did its `module` target change?"
-    );
-    sh.write_file(&core, copy_strings_in_bulk(&glue.replace(SOURCE_IMPORT, WASM_IMPORT))?)?;
+    let mut glue = replace_once(&sh.read_file(&core)?, SOURCE_IMPORT, "")?;
+    glue = replace_once(&glue, INSTANTIATE, INIT)?;
+    glue = replace_once(&glue, HANDLE_ERROR, HANDLE_ERROR_IN_ITS_INSTANCE)?;
+    for call in FINALIZERS {
+        glue = replace_once(&glue, call, &format!("try {{ {call} }} catch {{}}"))?;
+    }
+    sh.write_file(&core, copy_strings_in_bulk(&glue)?)?;
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
     // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
     let types = sh.read_file(dist.join("core.d.ts"))?;
-    sh.write_file(dist.join("core.d.ts"), format!("/// <reference lib=\"esnext.disposable\" />\n{types}"))?;
+    sh.write_file(
+        dist.join("core.d.ts"),
+        format!("/// <reference lib=\"esnext.disposable\" />\n{types}{INIT_TYPE}"),
+    )?;
     Ok(())
 }
 
@@ -122,7 +170,10 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
     for (_, long, short) in &names.imports {
         glue = replace_once(&glue, &format!("{long}: function("), &format!("{short}: function("))?;
     }
-    for (long, short) in &names.exports {
+    let mut exports = names.exports;
+    // A name may begin another.
+    exports.sort_by_key(|(long, _)| std::cmp::Reverse(long.len()));
+    for (long, short) in &exports {
         // Not `wasm.langfuse_end` in `wasm.langfuse_endAll`: what is called or read is followed by one of these.
         for end in ['(', '.', ',', ')', ';'] {
             glue = glue.replace(&format!("wasm.{long}{end}"), &format!("wasm.{short}{end}"));
@@ -142,7 +193,10 @@ struct Names {
 }
 
 fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
-    ensure!(text.matches(from).count() == 1, "core.js does not have `{from}` exactly once");
+    ensure!(
+        text.matches(from).count() == 1,
+        "core.js does not have `{from}` exactly once: did wasm-bindgen change?"
+    );
     Ok(text.replace(from, to))
 }
 
@@ -197,9 +251,10 @@ fn package(project: &Project, pkg: &Path) -> Result<()> {
     .arg(format!("--outfile={}", inline.display()))
     .quiet()
     .run()?;
-    let index = dist.join("index.js");
-    cmd!(sh, "{esbuild} {index} --bundle --format=cjs --platform=node --target=node20 --log-level=warning")
-        .arg(format!("--outfile={}", dist.join("index.cjs").display()))
+    let (index, raw) = (dist.join("index.js"), dist.join("raw.js"));
+    cmd!(sh, "{esbuild} {index} {raw} --bundle --format=cjs --platform=node --target=node20")
+        .args(["--log-level=warning", "--out-extension:.js=.cjs"])
+        .arg(format!("--outdir={}", dist.display()))
         .quiet()
         .run()?;
     Ok(())

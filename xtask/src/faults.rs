@@ -9,22 +9,21 @@ use crate::dist;
 use crate::project::Project;
 use crate::setup::Tools;
 
-pub(crate) fn run(project: &Project, tools: &Tools, full: bool) -> Result<ExitCode> {
+pub(crate) fn run(project: &Project, tools: &Tools, wanted: &[&str]) -> Result<ExitCode> {
     dist::run(project, tools)?;
     project.build_receiver()?;
-    matrix(project, full)?;
+    matrix(project, wanted)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Needs the npm package and the receiver.
-pub(crate) fn matrix(project: &Project, full: bool) -> Result<()> {
+/// Needs the npm package and the receiver. `wanted` is what `run.mjs` takes.
+pub(crate) fn matrix(project: &Project, wanted: &[&str]) -> Result<()> {
     let sh = &project.sh;
     let target = &project.target;
     // With the receiver's features, so that the library is built once for both.
     cmd!(sh, "cargo build --features cli --example faults-client --target-dir {target}").run()?;
     let client = target.join("debug/examples/faults-client").with_extension(std::env::consts::EXE_EXTENSION);
-    let full = full.then_some("--full");
-    cmd!(sh, "node tests/faults/run.mjs {full...}")
+    cmd!(sh, "node tests/faults/run.mjs {wanted...}")
         .env("LANGFUSE_EDGE_BIN", project.receiver())
         .env("LANGFUSE_EDGE_FAULTS_CLIENT", client)
         .run()?;

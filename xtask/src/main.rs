@@ -5,6 +5,7 @@ mod dist;
 mod faults;
 mod panics;
 mod project;
+mod runtimes;
 mod setup;
 mod test;
 mod wasm_std;
@@ -24,9 +25,11 @@ Usage: cargo xtask <command>
   dist           build the npm package into pkg/ and print its sizes
   demo [--keep]  run the email Worker against a local receiver and show its traces;
                  --keep leaves the receiver running afterwards
-  faults [--full]
-                 run the fault matrix, every fault through every client, and print its table;
-                 --full watches the server longer for what arrives late
+  faults [--full] [<fault or client>...]
+                 run the fault matrix, every fault through every client or those that are named, and print its
+                 table; --full watches the server longer for what arrives late
+  runtimes       install the packed npm package on every runtime and bundler, run a program there,
+                 and print what worked
   test           everything that CI checks
 
 Needs Rust and Node.js 20 or later; every command runs `setup` first.";
@@ -57,8 +60,8 @@ fn run(args: &[String]) -> Result<ExitCode> {
         ["dist"] => dist::run(&project, &setup::run(&project)?).map(|()| ExitCode::SUCCESS),
         ["demo"] => demo::run(&project, &setup::run(&project)?, false),
         ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
-        ["faults"] => faults::run(&project, &setup::run(&project)?, false),
-        ["faults", "--full"] => faults::run(&project, &setup::run(&project)?, true),
+        ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),
+        ["runtimes"] => runtimes::run(&project, &setup::run(&project)?),
         ["test"] => test::run(&project, &setup::run(&project)?),
         _ => bail!("`{}` is not a command\n\n{HELP}", args.join(" ")),
     }

@@ -1,13 +1,14 @@
 //! `cargo xtask setup`: everything that building needs beyond Rust and Node.js.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use xshell::cmd;
 
 use crate::project::Project;
-use crate::wasm_std::WasmToolchain;
+use crate::wasm_std::{self, WasmToolchain};
 use crate::{progress, timed};
 
 const WASM_PACK_VERSION: &str = "0.15.0";
@@ -30,6 +31,35 @@ pub(crate) fn run(project: &Project) -> Result<Tools> {
     let wasm_pack = cache.cargo_install(project, "wasm-pack", WASM_PACK_VERSION, &["--locked"])?;
     npm_ci(project)?;
     Ok(Tools { wasm, wasm_bindgen, wasm_pack })
+}
+
+/// What the npm package is tried on. It is large, so only who needs it installs it.
+pub(crate) struct Runtimes {
+    /// The `node_modules` of `tests/runtimes`.
+    pub(crate) modules: PathBuf,
+    pub(crate) chromium: String,
+}
+
+pub(crate) fn runtimes(project: &Project) -> Result<Runtimes> {
+    let cache = Cache::open()?;
+    let modules = cache.npm_install(project, "runtimes", &project.root.join("tests/runtimes"))?;
+    if let Some(chromium) = find_chromium(project) {
+        return Ok(Runtimes { modules, chromium });
+    }
+    let _lock = cache.lock()?;
+    if find_chromium(project).is_none() {
+        progress("setup", "installing Debian's Chromium…");
+        wasm_std::apt_install(&project.sh, &["chromium"])
+            .context("no `chromium` or `google-chrome` is on PATH: install one of them")?;
+    }
+    let chromium = find_chromium(project).context("Debian's package chromium has no program of that name")?;
+    Ok(Runtimes { modules, chromium })
+}
+
+fn find_chromium(project: &Project) -> Option<String> {
+    ["chromium", "google-chrome"].into_iter().find_map(|name| {
+        cmd!(project.sh, "which {name}").quiet().ignore_stderr().read().ok().filter(|path| !path.is_empty())
+    })
 }
 
 fn check_node(project: &Project) -> Result<()> {
@@ -95,6 +125,35 @@ impl Cache {
             file.lock()?;
         }
         Ok(file)
+    }
+
+    /// The `node_modules` of a lock file, by its content, which are installed if they are not there.
+    fn npm_install(&self, project: &Project, name: &str, folder: &Path) -> Result<PathBuf> {
+        let sh = &project.sh;
+        let mut hasher = DefaultHasher::new();
+        sh.read_file(folder.join("package-lock.json"))?.hash(&mut hasher);
+        let installed = self.tools.join(format!("{name}-{:016x}", hasher.finish()));
+        let modules = installed.join("node_modules");
+        if modules.exists() {
+            return Ok(modules);
+        }
+        let _lock = self.lock()?;
+        if modules.exists() {
+            return Ok(modules);
+        }
+        let unfinished = installed.with_extension("unfinished");
+        timed("setup", &format!("installing {name} from npm (about a minute)"), || {
+            remove(&unfinished)?;
+            sh.create_dir(&unfinished)?;
+            for file in [".npmrc", "package.json", "package-lock.json"] {
+                sh.copy_file(folder.join(file), unfinished.join(file))?;
+            }
+            let _inside = sh.push_dir(&unfinished);
+            // Not `npm ci`, which wants to know the binaries for all systems, and some registries have not got all.
+            cmd!(sh, "npm install --no-progress --loglevel error").run()?;
+            Ok(std::fs::rename(&unfinished, &installed)?)
+        })?;
+        Ok(modules)
     }
 
     /// The directory with the programs of a crate, which is built if it is not there.

@@ -9,13 +9,13 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, faults, now, progress};
+use crate::{demo, dist, faults, now, progress, runtimes};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     ("format", format),
     ("lint", lint),
     ("lint wasm32", lint_wasm),
@@ -28,7 +28,8 @@ const STEPS: [Step; 14] = [
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
-    ("fault matrix", |project, _| faults::matrix(project, false)),
+    ("runtimes", |project, _| runtimes::table(project)),
+    ("fault matrix", |project, _| faults::matrix(project, &[])),
     ("demo", run_demo),
 ];
 
@@ -149,8 +150,8 @@ fn types(project: &Project, _: &Tools) -> Result<()> {
     let sh = &project.sh;
     let tsc = project.npm_bin("tsc");
     // As a strict user sees the package, with TypeScript's default library and nothing else.
-    for types in ["pkg/dist/index.d.ts", "pkg/dist/cjs/index.d.ts"] {
-        cmd!(sh, "{tsc} --noEmit --strict --module nodenext --target es2022 {types}").run()?;
+    for types in ["index.d.ts", "raw.d.ts", "cjs/index.d.ts", "cjs/raw.d.ts"] {
+        cmd!(sh, "{tsc} --noEmit --strict --module nodenext --target es2022 pkg/dist/{types}").run()?;
     }
     for tsconfig in find(project, "examples", |name| name == "tsconfig.json")? {
         cmd!(sh, "{tsc} --noEmit --project {tsconfig}").run()?;

@@ -150,8 +150,6 @@ impl WasmToolchain {
 /// Installs Debian's toolchain and builds std for wasm32 with it.
 fn install_debian(sh: &Shell) -> Result<()> {
     progress("setup", "installing Debian's Rust for wasm32…");
-    // Before the update the packages are of a Rust that is too old.
-    cmd!(sh, "apt-get update -q").run()?;
     apt_install(sh, &DEBIAN_PACKAGES)?;
     // rust-lld is a link to an lld of the LLVM in use, in a package that is only recommended.
     let lld = std::fs::read_link("/usr/bin/rust-lld").context("rust-web-llvm has no /usr/bin/rust-lld")?;
@@ -198,7 +196,9 @@ fn install_debian(sh: &Shell) -> Result<()> {
     Ok(())
 }
 
-fn apt_install(sh: &Shell, packages: &[&str]) -> Result<()> {
+/// The newest packages of these names: a machine's own list may be of the day it was made.
+pub(crate) fn apt_install(sh: &Shell, packages: &[&str]) -> Result<()> {
+    cmd!(sh, "apt-get update -q").run()?;
     cmd!(sh, "apt-get install -q -y --no-install-recommends {packages...}")
         .env("DEBIAN_FRONTEND", "noninteractive")
         .run()?;

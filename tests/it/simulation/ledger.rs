@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
-use langfuse_edge::exporter::{FlushId, LeaseId};
+use langfuse_edge::exporter::{FlushId, LeaseId, Settings};
 use langfuse_edge::retry::Outcome;
-use langfuse_edge::{FlushReport, Stats};
+use langfuse_edge::wire::RecordKind;
+use langfuse_edge::{DropReason, DropReasons, FlushReport, Stats};
 
+use super::lane::Lane;
 use crate::host::{millis, secs};
-use crate::records::hex;
 
-/// Beyond an attempt's timeout.
+/// The server's words, whatever it refuses.
+pub(super) const MESSAGE: &str = "as the server pleases";
 const REQUESTS_IN_VAIN: u64 = 40;
+/// Beyond an attempt's timeout.
 const LEASE_GRACE: Duration = secs(2);
 const FORGET_AFTER: Duration = secs(30);
-const MISCONFIGURED_PAUSE: Duration = secs(30);
-const BACKOFF: (Duration, Duration) = (millis(50), secs(10));
+/// What the overflow gets of a flush's time, and at most a quarter.
+const OVERFLOW_TIME: Duration = secs(2);
+/// An attempt with less time than this is not begun.
+const SHORTEST_ATTEMPT: Duration = millis(20);
+
+pub(super) const KINDS: [RecordKind; 2] = [RecordKind::Observation, RecordKind::Score];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -22,11 +29,17 @@ pub(super) enum Fate {
     Waiting(Option<LeaseId>),
     Leased,
     Delivered,
-    Rejected,
-    Dropped,
+    /// With the status of the refusal.
+    Rejected(u16),
+    HandedOver,
+    Dropped(DropReason),
 }
 
 impl Fate {
+    fn is_waiting(self) -> bool {
+        matches!(self, Self::Waiting(_))
+    }
+
     fn is_open(self) -> bool {
         matches!(self, Self::Waiting(_) | Self::Leased)
     }
@@ -34,22 +47,49 @@ impl Fate {
 
 #[derive(Debug)]
 pub(super) struct Entry {
+    pub(super) kind: RecordKind,
+    /// As reports name it.
+    pub(super) name: String,
+    pub(super) trace: Option<u8>,
+    /// Encoded bytes.
+    pub(super) len: usize,
+    pub(super) recorded: Duration,
     pub(super) fate: Fate,
+    /// Records of one group travel by themselves; 0 is no group.
+    pub(super) group: u64,
+    /// The event a score travels in, once it has travelled.
+    pub(super) event: Option<String>,
     pub(super) may_lose_payload: bool,
     /// Larger than the note that it is left out.
     pub(super) has_large_payload: bool,
     pub(super) is_poisonous: bool,
-    /// The server has it, whether or not the client heard so.
+    /// The server or the overflow has it, whether or not the client heard so.
     pub(super) is_acknowledged: bool,
     /// An attempt ended without the client knowing whether it arrived, so that another may double it.
     pub(super) may_be_doubled: bool,
+}
+
+impl Entry {
+    /// What an outcome that is a success as a whole makes of it; `None` when it is to be sent again.
+    fn verdict(&self, outcome: &Outcome) -> Option<Fate> {
+        let Outcome::Response { status: 207, verdicts, .. } = outcome else { return Some(Fate::Delivered) };
+        let Some(event) = &self.event else { return Some(Fate::Delivered) };
+        let status = verdicts.iter().find(|verdict| verdict.id == *event)?.status;
+        match status {
+            200..=299 => Some(Fate::Delivered),
+            408 | 425 | 429 | 500..=599 => None,
+            _ => Some(Fate::Rejected(status)),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Lease {
     id: LeaseId,
     flush: FlushId,
+    kind: RecordKind,
     expires: Duration,
+    body_len: usize,
     ids: Vec<u64>,
 }
 
@@ -57,10 +97,17 @@ struct Lease {
 pub(super) struct Flush {
     pub(super) id: FlushId,
     pub(super) started: Duration,
+    /// The time left after this belongs to the overflow.
+    pub(super) sends_until: Duration,
     pub(super) deadline: Duration,
+    /// The traces it is of; `None` is all.
+    pub(super) traces: Option<Vec<u8>>,
+    /// The bytes of a message to the overflow, until that has refused one.
+    pub(super) overflow: Option<usize>,
+    is_last: bool,
     overdue_since: Option<Duration>,
     covered: Vec<u64>,
-    told_drops: u64,
+    told_drops: DropReasons,
     attempts: u64,
     requests: u64,
     /// Outcomes that delivered nothing.
@@ -74,71 +121,104 @@ impl Flush {
     pub(super) fn is_weary(&self) -> bool {
         self.in_vain >= REQUESTS_IN_VAIN
     }
-}
 
-/// How often what is worth simulating came up.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tally {
-    pub(super) delivered: u64,
-    pub(super) rejected: u64,
-    pub(super) dropped: u64,
-    pub(super) retained: u64,
-    pub(super) expired: u64,
-    pub(super) settled_late: u64,
-    pub(super) doubled: u64,
-    pub(super) cut: u64,
-    pub(super) forgotten: u64,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, other: Self) {
-        self.delivered += other.delivered;
-        self.rejected += other.rejected;
-        self.dropped += other.dropped;
-        self.retained += other.retained;
-        self.expired += other.expired;
-        self.settled_late += other.settled_late;
-        self.doubled += other.doubled;
-        self.cut += other.cut;
-        self.forgotten += other.forgotten;
+    pub(super) fn has_time_to_send(&self, now: Duration) -> bool {
+        self.sends_until.saturating_sub(now) >= SHORTEST_ATTEMPT
     }
 
-    pub(super) fn least(&self) -> u64 {
-        let Self { delivered, rejected, dropped, retained, expired, settled_late, doubled, cut, forgotten } =
-            *self;
-        [delivered, rejected, dropped, retained, expired, settled_late, doubled, cut, forgotten]
-            .into_iter()
-            .min()
-            .unwrap_or_default()
+    pub(super) fn is_late(&self, now: Duration) -> bool {
+        self.deadline.saturating_sub(now) < SHORTEST_ATTEMPT
     }
 }
 
-/// When requests may begin. Times are those of a clock that never runs backwards.
-#[derive(Debug, Default)]
-struct Pause {
-    earliest: Duration,
-    latest: Duration,
-    named: Duration,
-    one_at_a_time: bool,
+macro_rules! tally {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often what is worth simulating came up.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(super) struct Tally {
+            $($(#[$doc])* pub(super) $name: u64,)*
+        }
+
+        impl Tally {
+            pub(super) fn add(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+
+            pub(super) fn least(&self) -> u64 {
+                [$(self.$name),*].into_iter().min().unwrap_or_default()
+            }
+        }
+    };
 }
 
-#[derive(Debug, Default)]
+tally! {
+    delivered,
+    rejected,
+    dropped,
+    retained,
+    /// Leases.
+    expired,
+    settled_late,
+    doubled,
+    cut,
+    /// Flushes.
+    forgotten,
+    halved,
+    limits_learned,
+    limits_doubled,
+    /// Scores delivered, and those that a 207 put off, refused, and settled after their lease had expired.
+    scored,
+    put_off,
+    refused_alone,
+    scored_late,
+    handed_over,
+    /// Messages that the overflow refused, and those whose driver never came back.
+    overflow_refused,
+    overflow_lost,
+    /// Records that a scoped flush covered and got delivered, and those that it took along.
+    scoped,
+    taken_along,
+    given_up,
+    grown_old,
+    shut_down,
+}
+
+#[derive(Debug)]
 pub(super) struct Ledger {
+    settings: Settings,
     /// By id, which counts from 1.
     pub(super) records: Vec<Entry>,
+    /// One for each of `KINDS`.
+    lanes: [Lane; 2],
     leases: Vec<Lease>,
-    pub(super) flushes: Vec<Flush>,
-    untold_drops: u64,
-    pause: Pause,
+    flushes: Vec<Flush>,
+    untold_drops: DropReasons,
+    /// With an exporter that this one replaces.
+    lost: u64,
+    last_group: u64,
     pub(super) tally: Tally,
 }
 
 impl Ledger {
-    pub(super) fn waiting(&self) -> impl Iterator<Item = u64> {
-        (1..).zip(&self.records).filter(|(_, entry)| matches!(entry.fate, Fate::Waiting(_))).map(|(id, _)| id)
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            records: Vec::new(),
+            lanes: KINDS.map(|_| Lane::new(settings.batch_bytes)),
+            leases: Vec::new(),
+            flushes: Vec::new(),
+            untold_drops: DropReasons::default(),
+            lost: 0,
+            last_group: 0,
+            tally: Tally::default(),
+        }
     }
 
-    pub(super) fn entry(&mut self, id: u64) -> &mut Entry {
+    pub(super) fn entry(&self, id: u64) -> &Entry {
+        &self.records[id as usize - 1]
+    }
+
+    pub(super) fn entry_mut(&mut self, id: u64) -> &mut Entry {
         &mut self.records[id as usize - 1]
     }
 
@@ -146,58 +226,114 @@ impl Ledger {
         self.flushes.iter().find(|flush| flush.id == id)
     }
 
+    pub(super) fn waiting(&self) -> impl Iterator<Item = u64> {
+        (1..).zip(&self.records).filter(|(_, entry)| entry.fate.is_waiting()).map(|(id, _)| id)
+    }
+
+    /// What a request of this kind may take of what waits, in order: of a scoped flush its own records first.
+    pub(super) fn waiting_for(&self, flush: &Flush, kind: RecordKind) -> Vec<u64> {
+        let mut own = self.own_waiting(flush, kind);
+        let others = self.waiting().filter(|id| self.entry(*id).kind == kind);
+        if flush.traces.is_none() {
+            return others.collect();
+        }
+        let others: Vec<_> = others.filter(|id| !own.contains(id)).collect();
+        own.extend(others);
+        own
+    }
+
+    /// What waits and is covered.
+    pub(super) fn own_waiting(&self, flush: &Flush, kind: RecordKind) -> Vec<u64> {
+        let is_waiting = |id: &u64| {
+            let entry = self.entry(*id);
+            entry.kind == kind && entry.fate.is_waiting()
+        };
+        flush.covered.iter().copied().filter(is_waiting).collect()
+    }
+
+    pub(super) fn has_waiting(&self, flush: &Flush, kind: RecordKind) -> bool {
+        flush
+            .covered
+            .iter()
+            .map(|id| self.entry(*id))
+            .any(|entry| entry.kind == kind && entry.fate.is_waiting())
+    }
+
     pub(super) fn has_in_flight(&self, flush: FlushId) -> bool {
         self.leases.iter().any(|lease| lease.flush == flush)
-    }
-
-    pub(super) fn has_waiting(&self, flush: &Flush) -> bool {
-        self.waiting().next().is_some_and(|oldest| flush.covered.last().is_some_and(|last| oldest <= *last))
-    }
-
-    pub(super) fn is_all_settled(&self, flush: &Flush) -> bool {
-        !flush.covered.iter().any(|id| self.fate(*id).is_open())
     }
 
     pub(super) fn is_nothing_in_flight(&self) -> bool {
         self.leases.is_empty()
     }
 
-    pub(super) fn may_send(&self, now: Duration) -> bool {
-        now >= self.pause.earliest.max(self.pause.named) && self.is_turn()
+    pub(super) fn is_all_settled(&self, flush: &Flush) -> bool {
+        !flush.covered.iter().any(|id| self.entry(*id).fate.is_open())
     }
 
-    pub(super) fn must_send(&self, now: Duration) -> bool {
-        now >= self.pause.latest.max(self.pause.named) && self.is_turn()
+    pub(super) fn lane(&mut self, kind: RecordKind) -> &mut Lane {
+        &mut self.lanes[kind as usize]
     }
 
-    fn is_turn(&self) -> bool {
-        !self.pause.one_at_a_time || self.leases.is_empty()
+    pub(super) fn may_send(&self, kind: RecordKind, now: Duration) -> bool {
+        let lane = &self.lanes[kind as usize];
+        now >= lane.opens_from() && self.is_turn(lane, kind)
     }
 
-    fn fate(&self, id: u64) -> Fate {
-        self.records[id as usize - 1].fate
+    pub(super) fn must_send(&self, kind: RecordKind, now: Duration) -> bool {
+        let lane = &self.lanes[kind as usize];
+        now >= lane.opens_by() && self.is_turn(lane, kind)
     }
 
-    pub(super) fn drop_record(&mut self, id: u64) {
-        self.settle(id, Fate::Dropped);
+    fn is_turn(&self, lane: &Lane, kind: RecordKind) -> bool {
+        !lane.is_closed() || !self.leases.iter().any(|lease| lease.kind == kind)
+    }
+
+    /// The earliest and the latest time for which a flush may wait to send what waits for its turn.
+    pub(super) fn opening(&self, flush: &Flush) -> Option<(Duration, Duration)> {
+        let waited_for = KINDS.into_iter().filter(|kind| self.has_waiting(flush, *kind));
+        let lanes = waited_for.map(|kind| &self.lanes[kind as usize]).filter(|lane| !lane.is_closed());
+        lanes.map(|lane| (lane.opens_from(), lane.opens_by())).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)))
+    }
+
+    pub(super) fn lose(&mut self, records: u64) {
+        self.lost += records;
+        self.untold_drops.state_lost += records;
+    }
+
+    pub(super) fn drop_record(&mut self, id: u64, reason: DropReason) {
+        self.settle(id, Fate::Dropped(reason));
         if !self.flushes.iter().any(|flush| flush.covered.contains(&id)) {
-            self.untold_drops += 1;
+            count(&mut self.untold_drops, reason);
         }
+        *match reason {
+            DropReason::Ambiguous => &mut self.tally.given_up,
+            DropReason::Expired => &mut self.tally.grown_old,
+            DropReason::Shutdown => &mut self.tally.shut_down,
+            _ => return,
+        } += 1;
     }
 
     fn settle(&mut self, id: u64, fate: Fate) {
-        let entry = self.entry(id);
+        let entry = self.entry_mut(id);
         assert!(entry.fate.is_open(), "record {id} is {:?} and cannot become {fate:?}", entry.fate);
-        if fate == Fate::Delivered {
-            assert!(
-                entry.is_acknowledged,
-                "record {id} counts as delivered, but the server does not have it"
-            );
+        if matches!(fate, Fate::Delivered | Fate::HandedOver) {
+            assert!(entry.is_acknowledged, "record {id} counts as {fate:?}, but nobody else has it");
         }
         entry.fate = fate;
+        let is_score = entry.kind == RecordKind::Score;
+        self.tally.scored += u64::from(is_score && fate == Fate::Delivered);
     }
 
-    pub(super) fn begin_flush(&mut self, id: FlushId, budget: Duration, now: Duration) {
+    pub(super) fn begin_flush(
+        &mut self,
+        id: FlushId,
+        budget: Duration,
+        traces: Option<Vec<u8>>,
+        overflow: Option<usize>,
+        is_last: bool,
+        now: Duration,
+    ) {
         for flush in self.flushes.iter_mut().filter(|flush| flush.deadline <= now) {
             flush.overdue_since.get_or_insert(now);
         }
@@ -207,17 +343,30 @@ impl Ledger {
         // Nobody has read what a dead flush had to tell.
         for flush in forgotten {
             self.tally.forgotten += 1;
-            let dropped = flush.covered.iter().filter(|id| self.fate(**id) == Fate::Dropped).count();
-            self.untold_drops += flush.told_drops + dropped as u64;
+            let drops = self.drops_of(&flush);
+            add(&mut self.untold_drops, &drops);
         }
-        let covered = (1..).zip(&self.records).filter(|(_, entry)| entry.fate.is_open());
+        let is_covered = |entry: &Entry| match &traces {
+            Some(traces) => entry.trace.is_some_and(|trace| traces.contains(&trace)),
+            None => true,
+        };
+        let open = (1..).zip(&self.records).filter(|(_, entry)| entry.fate.is_open() && is_covered(entry));
+        let covered = open.map(|(id, _)| id).collect();
+        let reserve = if overflow.is_some() { OVERFLOW_TIME.min(budget / 4) } else { Duration::ZERO };
+        // A flush of some traces has no say about others.
+        let told_drops =
+            if traces.is_none() { std::mem::take(&mut self.untold_drops) } else { Default::default() };
         self.flushes.push(Flush {
             id,
             started: now,
+            sends_until: now + budget - reserve,
             deadline: now + budget,
+            traces,
+            overflow,
+            is_last,
             overdue_since: None,
-            covered: covered.map(|(id, _)| id).collect(),
-            told_drops: std::mem::take(&mut self.untold_drops),
+            covered,
+            told_drops,
             attempts: 0,
             requests: 0,
             in_vain: 0,
@@ -226,187 +375,310 @@ impl Ledger {
         });
     }
 
+    fn drops_of(&self, flush: &Flush) -> DropReasons {
+        let mut drops = flush.told_drops.clone();
+        for id in &flush.covered {
+            if let Fate::Dropped(reason) = self.entry(*id).fate {
+                count(&mut drops, reason);
+            }
+        }
+        drops
+    }
+
     /// What any poll does first.
-    pub(super) fn reclaim(&mut self, now: Duration) {
+    pub(super) fn tidy_up(&mut self, now: Duration) {
         let (expired, live): (Vec<_>, Vec<_>) = self.leases.drain(..).partition(|lease| lease.expires <= now);
         self.leases = live;
         for lease in expired {
             self.tally.expired += 1;
-            self.count(lease.flush, |flush| flush.ambiguous += 1);
-            self.doubt(&lease.ids);
-            self.restore(lease.id, &lease.ids);
+            self.of_flush(lease.flush, |flush| flush.ambiguous += 1);
+            self.restore_in_doubt(lease.id, &lease.ids);
         }
+        let max_age = self.settings.max_age;
+        let is_old = |id: &u64| self.entry(*id).recorded + max_age <= now;
+        let old: Vec<_> = self.waiting().filter(is_old).collect();
+        old.into_iter().for_each(|id| self.drop_record(id, DropReason::Expired));
     }
 
     pub(super) fn lease(
         &mut self,
         id: LeaseId,
         flush: FlushId,
+        kind: RecordKind,
         ids: &[u64],
-        bytes: usize,
+        body_len: usize,
         expires: Duration,
     ) {
         for id in ids {
-            let entry = self.entry(*id);
-            assert!(matches!(entry.fate, Fate::Waiting(_)), "record {id} is sent but {:?}", entry.fate);
+            let entry = self.entry_mut(*id);
+            assert!(entry.fate.is_waiting(), "record {id} is sent but {:?}", entry.fate);
             entry.fate = Fate::Leased;
         }
-        self.count(flush, |flush| {
+        let expires = expires + LEASE_GRACE;
+        self.leases.push(Lease { id, flush, kind, expires, body_len, ids: ids.to_vec() });
+    }
+
+    pub(super) fn count_attempt(&mut self, flush: FlushId, bytes: usize) {
+        self.of_flush(flush, |flush| {
             flush.attempts += 1;
             flush.bytes += bytes as u64;
         });
-        let expires = expires + LEASE_GRACE;
-        self.leases.push(Lease { id, flush, expires, ids: ids.to_vec() });
     }
 
     /// The client may not know whether these arrived.
     pub(super) fn doubt(&mut self, ids: &[u64]) {
         for id in ids {
-            self.entry(*id).may_be_doubled = true;
+            self.entry_mut(*id).may_be_doubled = true;
         }
     }
 
+    /// The server, or the overflow, has these.
     pub(super) fn acknowledge(&mut self, ids: &[u64]) {
         for id in ids {
-            let entry = self.entry(*id);
+            let gives_up = self.settings.gives_up_ambiguous;
+            let entry = self.entry_mut(*id);
             let is_double = std::mem::replace(&mut entry.is_acknowledged, true);
-            assert!(!is_double || entry.may_be_doubled, "record {id} was sent again without need");
+            assert!(
+                !is_double || entry.may_be_doubled && !gives_up,
+                "record {id} was sent again without need"
+            );
             self.tally.doubled += u64::from(is_double);
         }
     }
 
-    /// Takes in an outcome the client was told. `rejected` is how many records the client gave up on for it.
-    pub(super) fn hear(&mut self, id: LeaseId, outcome: &Outcome, rejected: u64, now: Duration) {
+    /// Takes in an outcome the client was told. `rejected` is how many records the client gave up on for it, and
+    /// `bytes` by how much less it keeps.
+    pub(super) fn hear(
+        &mut self,
+        id: LeaseId,
+        outcome: &Outcome,
+        rejected: u64,
+        bytes: usize,
+        now: Duration,
+    ) {
         let Some(place) = self.leases.iter().position(|lease| lease.id == id) else {
-            assert_eq!(rejected, 0, "a late answer refuses nothing");
             if matches!(outcome, Outcome::Response { status: 200..=299, .. }) {
-                let late: Vec<_> =
-                    self.waiting().filter(|it| self.fate(*it) == Fate::Waiting(Some(id))).collect();
-                self.tally.settled_late += late.len() as u64;
-                late.into_iter().for_each(|id| self.settle(id, Fate::Delivered));
+                self.hear_late(id, outcome);
             }
             return;
         };
-        let lease = self.leases.remove(place);
-        self.count(lease.flush, |flush| match outcome {
+        let Lease { flush, kind, body_len, ids, .. } = self.leases.remove(place);
+        self.of_flush(flush, |flush| match outcome {
             Outcome::Response { .. } => flush.requests += 1,
             Outcome::Failed { ambiguous } => flush.ambiguous += u64::from(*ambiguous),
         });
-        if !matches!(outcome, Outcome::Response { status: 200..=299, .. }) {
-            self.count(lease.flush, |flush| flush.in_vain += 1);
-        }
+        let mut is_in_vain = true;
         match outcome {
-            Outcome::Response { status: 200..=299, .. } => {
-                lease.ids.iter().for_each(|id| self.settle(*id, Fate::Delivered));
-                self.resume();
+            Outcome::Response { status: 200..=299, retry_after, .. } => {
+                let mut again = Vec::new();
+                for id in ids {
+                    let Some(fate) = self.entry(id).verdict(outcome) else {
+                        again.push(id);
+                        continue;
+                    };
+                    self.settle(id, fate);
+                    is_in_vain &= fate != Fate::Delivered;
+                    self.tally.refused_alone += u64::from(fate != Fate::Delivered);
+                }
+                if again.is_empty() {
+                    self.lane(kind).resume();
+                } else {
+                    self.lane(kind).back_off(*retry_after, now);
+                }
+                self.tally.put_off += again.len() as u64;
+                self.restore(id, &again);
             }
-            Outcome::Response { status: 400 | 413 | 422, .. } if lease.ids.len() > 1 => {
-                self.restore(id, &lease.ids);
-                self.resume();
+            Outcome::Response { status: status @ (400 | 413 | 422), .. } if ids.len() > 1 => {
+                self.lane(kind).resume();
+                if *status == 413 && self.lane(kind).learn_limit(body_len, now) {
+                    self.tally.limits_learned += 1;
+                } else {
+                    self.halve(&ids);
+                }
+                self.restore(id, &ids);
             }
             Outcome::Response { status: status @ (400 | 413 | 422), .. } => {
-                let record = lease.ids[0];
-                let entry = self.entry(record);
-                let may_lose_payload = std::mem::take(&mut entry.may_lose_payload);
-                // Leaving out a small one may gain nothing.
-                let is_cut = *status == 413 && may_lose_payload && (entry.has_large_payload || rejected == 0);
+                self.lane(kind).resume();
+                let entry = self.entry_mut(ids[0]);
+                // Leaving out a small payload may gain nothing.
+                let is_cut = *status == 413
+                    && std::mem::take(&mut entry.may_lose_payload)
+                    && (entry.has_large_payload || rejected == 0);
                 if is_cut {
+                    assert!((1..entry.len).contains(&bytes), "{entry:?} loses {bytes} bytes");
+                    entry.len -= bytes;
                     self.tally.cut += 1;
-                    self.restore(id, &[record]);
+                    self.restore(id, &ids);
                 } else {
-                    self.settle(record, Fate::Rejected);
+                    self.settle(ids[0], Fate::Rejected(*status));
                 }
-                self.resume();
             }
-            Outcome::Response { status: 0 | 300..=399 | 401 | 403 | 404, .. } => {
-                let end = now + MISCONFIGURED_PAUSE;
-                self.pause = Pause { earliest: end, latest: end, one_at_a_time: true, ..self.pause };
-                self.restore(id, &lease.ids);
+            Outcome::Response { status: 0 | 300..=399 | 401 | 403 | 404 | 405, .. } => {
+                self.lane(kind).close(now);
+                self.restore(id, &ids);
             }
             Outcome::Response { retry_after, .. } => {
-                if let Some(after) = retry_after {
-                    self.pause.named = self.pause.named.max(now + *after);
-                }
-                self.back_off(now);
-                self.restore(id, &lease.ids);
+                self.lane(kind).back_off(*retry_after, now);
+                self.restore(id, &ids);
             }
-            Outcome::Failed { .. } => {
-                self.back_off(now);
-                self.restore(id, &lease.ids);
+            Outcome::Failed { ambiguous } => {
+                self.lane(kind).back_off(None, now);
+                if *ambiguous {
+                    self.restore_in_doubt(id, &ids);
+                } else {
+                    self.restore(id, &ids);
+                }
+            }
+        }
+        self.of_flush(flush, |flush| flush.in_vain += u64::from(is_in_vain));
+    }
+
+    /// After the lease has expired: what is back in the queue need not be sent again.
+    fn hear_late(&mut self, lease: LeaseId, outcome: &Outcome) {
+        let sent: Vec<_> =
+            self.waiting().filter(|id| self.entry(*id).fate == Fate::Waiting(Some(lease))).collect();
+        for id in sent {
+            if let Some(fate) = self.entry(id).verdict(outcome) {
+                self.settle(id, fate);
+                self.tally.settled_late += 1;
+                self.tally.scored_late += u64::from(self.entry(id).event.is_some());
             }
         }
     }
 
-    fn resume(&mut self) {
-        self.pause = Pause { named: self.pause.named, ..Pause::default() };
+    /// Takes in what the client was told of a message to the overflow.
+    pub(super) fn hear_overflow(&mut self, id: LeaseId, is_accepted: bool) {
+        let Some(place) = self.leases.iter().position(|lease| lease.id == id) else { return };
+        let lease = self.leases.remove(place);
+        if is_accepted {
+            lease.ids.iter().for_each(|id| self.settle(*id, Fate::HandedOver));
+        } else {
+            self.tally.overflow_refused += 1;
+            self.of_flush(lease.flush, |flush| flush.overflow = None);
+            self.restore(id, &lease.ids);
+        }
     }
 
-    fn back_off(&mut self, now: Duration) {
-        self.pause.earliest = self.pause.earliest.max(now + BACKOFF.0);
-        self.pause.latest = self.pause.latest.max(now + BACKOFF.1);
-        self.pause.one_at_a_time = false;
+    /// Two groups that travel apart.
+    fn halve(&mut self, ids: &[u64]) {
+        let (first, second) = ids.split_at(ids.len() / 2);
+        for half in [first, second] {
+            self.last_group += 1;
+            for id in half {
+                self.entry_mut(*id).group = self.last_group;
+            }
+        }
+        self.tally.halved += 1;
     }
 
     fn restore(&mut self, lease: LeaseId, ids: &[u64]) {
         for id in ids {
-            self.entry(*id).fate = Fate::Waiting(Some(lease));
+            self.entry_mut(*id).fate = Fate::Waiting(Some(lease));
         }
     }
 
-    fn count(&mut self, flush: FlushId, count: impl FnOnce(&mut Flush)) {
+    fn restore_in_doubt(&mut self, lease: LeaseId, ids: &[u64]) {
+        self.doubt(ids);
+        if self.settings.gives_up_ambiguous {
+            ids.iter().for_each(|id| self.drop_record(*id, DropReason::Ambiguous));
+        } else {
+            self.restore(lease, ids);
+        }
+    }
+
+    fn of_flush(&mut self, flush: FlushId, change: impl FnOnce(&mut Flush)) {
         if let Some(flush) = self.flushes.iter_mut().find(|known| known.id == flush) {
-            count(flush);
+            change(flush);
         }
     }
 
     /// The flush is over: its report must say what the ledger says.
     pub(super) fn close(&mut self, id: FlushId, report: &FlushReport, now: Duration) {
+        if self.flush(id).is_some_and(|flush| flush.is_last) {
+            self.leases.clear();
+            let open: Vec<_> = (1..)
+                .zip(&self.records)
+                .filter(|(_, entry)| entry.fate.is_open())
+                .map(|(id, _)| id)
+                .collect();
+            open.into_iter().for_each(|id| self.drop_record(id, DropReason::Shutdown));
+        }
         let place = self.flushes.iter().position(|flush| flush.id == id).expect("the caller has looked");
         let flush = self.flushes.remove(place);
-        let with = |wanted: fn(Fate) -> bool| {
-            let covered = flush.covered.iter().copied();
-            covered.filter(|id| wanted(self.fate(*id))).collect::<Vec<_>>()
+        let count = |wanted: fn(Fate) -> bool| {
+            flush.covered.iter().filter(|id| wanted(self.entry(**id).fate)).count() as u64
         };
-        let delivered = with(|fate| fate == Fate::Delivered).len() as u64;
-        let mut rejected: Vec<_> = with(|fate| fate == Fate::Rejected).into_iter().map(hex).collect();
-        let dropped = flush.told_drops + with(|fate| fate == Fate::Dropped).len() as u64;
-        let retained = with(Fate::is_open).len() as u64;
+        let delivered = count(|fate| fate == Fate::Delivered);
+        let handed_over = count(|fate| fate == Fate::HandedOver);
+        let retained = count(Fate::is_open);
+        let drops = self.drops_of(&flush);
+        let dropped = drops.iter().map(|(_, count)| count).sum::<u64>();
         let is_ok = delivered == flush.covered.len() as u64 && dropped == 0;
         assert_eq!(
-            (report.delivered, report.dropped, report.retained, report.ok),
-            (delivered, dropped, retained, is_ok),
-            "delivered, dropped, retained and ok are not as the ledger says: {report:?}"
+            (report.delivered, report.handed_over, report.dropped, report.retained, report.ok),
+            (delivered, handed_over, dropped, retained, is_ok),
+            "delivered, handed over, dropped, retained and ok are not as the ledger says: {report:?}"
         );
-        let mut told: Vec<_> = report.rejected.iter().map(|rejection| rejection.id.clone()).collect();
-        told.sort();
-        rejected.sort();
+        assert_eq!(report.drop_reasons, drops, "the reasons are not as the ledger says");
+        let refusal = |id: &u64| match self.entry(*id).fate {
+            Fate::Rejected(status) => Some((self.entry(*id).name.as_str(), status)),
+            _ => None,
+        };
+        let mut rejected: Vec<_> = flush.covered.iter().filter_map(refusal).collect();
+        let mut told: Vec<_> =
+            report.rejected.iter().map(|rejection| (rejection.id.as_str(), rejection.status)).collect();
+        let are_words_kept = report.rejected.iter().all(|rejection| rejection.message == MESSAGE);
+        assert!(are_words_kept, "the server's words are kept: {report:?}");
+        told.sort_unstable();
+        rejected.sort_unstable();
         assert_eq!(told, rejected, "the rejected records are not as the ledger says");
         assert_eq!(
             (report.attempts, report.requests, report.ambiguous, report.bytes),
             (flush.attempts, flush.requests, flush.ambiguous, flush.bytes),
             "attempts, requests, ambiguous and bytes are not as the ledger says: {report:?}"
         );
-        assert_eq!(report.drop_reasons.iter().map(|(_, count)| count).sum::<u64>(), report.dropped);
         assert_eq!(u128::from(report.duration_ms), (now - flush.started).as_millis());
         self.tally.retained += retained;
+        self.tally.scoped += if flush.traces.is_some() { delivered } else { 0 };
     }
 
     /// Every record is in exactly one place; the client's totals say the same.
     pub(super) fn check(&self, stats: &Stats) {
-        let count =
-            |wanted: fn(Fate) -> bool| self.records.iter().filter(|entry| wanted(entry.fate)).count() as u64;
-        let recorded = self.records.len() as u64;
-        assert_eq!(
-            (stats.recorded, stats.delivered, stats.rejected, stats.dropped, stats.queued, stats.leased),
-            (
-                recorded,
-                count(|fate| fate == Fate::Delivered),
-                count(|fate| fate == Fate::Rejected),
-                count(|fate| fate == Fate::Dropped),
-                count(|fate| matches!(fate, Fate::Waiting(_))),
-                count(|fate| fate == Fate::Leased),
-            ),
-            "recorded, delivered, rejected, dropped, queued and leased are not as the ledger says"
-        );
+        let mut expected = Stats::default();
+        expected.recorded = self.records.len() as u64 + self.lost;
+        expected.dropped = self.lost;
+        for entry in &self.records {
+            *match entry.fate {
+                Fate::Waiting(_) => &mut expected.queued,
+                Fate::Leased => &mut expected.leased,
+                Fate::Delivered => &mut expected.delivered,
+                Fate::Rejected(_) => &mut expected.rejected,
+                Fate::HandedOver => &mut expected.handed_over,
+                Fate::Dropped(_) => &mut expected.dropped,
+            } += 1;
+            if entry.fate.is_open() {
+                expected.bytes += entry.len as u64;
+            }
+        }
+        assert_eq!(*stats, expected, "the totals are not as the ledger says");
     }
+}
+
+fn count(drops: &mut DropReasons, reason: DropReason) {
+    *match reason {
+        DropReason::QueueFull => &mut drops.queue_full,
+        DropReason::Expired => &mut drops.expired,
+        DropReason::Shutdown => &mut drops.shutdown,
+        DropReason::Ambiguous => &mut drops.ambiguous,
+        DropReason::StateLost => &mut drops.state_lost,
+        other => panic!("nothing is dropped as {other:?}"),
+    } += 1;
+}
+
+fn add(drops: &mut DropReasons, others: &DropReasons) {
+    drops.queue_full += others.queue_full;
+    drops.expired += others.expired;
+    drops.shutdown += others.shutdown;
+    drops.ambiguous += others.ambiguous;
+    drops.state_lost += others.state_lost;
 }

@@ -1,4 +1,5 @@
 // A Worker with one client for all its requests. Each request records, and flushes in the way that it asks for.
+import { instances, spoilMemory } from "../support/traps.mjs";
 import { Langfuse, setLangfuse, step } from "langfuse-edge";
 
 // Each test gives its own.
@@ -10,6 +11,7 @@ setLangfuse(langfuse);
 const startup = options.recordsAtStartup ? record("startup", 3) : [];
 /** Plain data of the whole isolate. */
 const state = { finished: [], reports: [], startup };
+if (options.recordsAtStartup) langfuse.flush().then((report) => void state.reports.push({ name: "startup", ...report }));
 
 function record(name, count) {
   const ids = [];
@@ -46,7 +48,14 @@ const terminations = {
   },
   "in fetch": (flush) => exitIn(globalThis, "fetch", flush),
   "in Date.now": (flush) => exitIn(Date, "now", flush),
+  "below 100 wasm frames": () => nest(100, () => process.exit()),
 };
+
+/** Calls `act` from a getter, below which there are so many calls of the client. */
+function nest(depth, act) {
+  const nested = { get below() { return depth > 0 ? nest(depth - 1, act) : act(); } };
+  langfuse.startObservation("nest", { metadata: nested });
+}
 
 function exitIn(object, name, flush) {
   const original = object[name];
@@ -60,10 +69,11 @@ function exitIn(object, name, flush) {
 export default {
   async fetch(request, _, ctx) {
     const { pathname, searchParams } = new URL(request.url);
-    if (pathname === "/state") return Response.json(state);
+    if (pathname === "/state") return Response.json({ ...state, instances: instances.length });
     if (pathname === "/steps") return new Response(await steps());
     if (pathname === "/hang") await new Promise(() => {});
-    const { name = "one", count = 1, flush = "none", timeoutMs, terminated } = Object.fromEntries(searchParams);
+    const { name = "one", count = 1, flush = "none", timeoutMs, terminated, trap } = Object.fromEntries(searchParams);
+    if (trap) spoilMemory();
     const ids = record(name, Number(count));
     if (terminated) terminations[terminated](() => langfuse.flush());
     const report = await flushes[flush](ctx, timeoutMs && { timeoutMs: Number(timeoutMs) }, name);

@@ -1,0 +1,35 @@
+/** The Langfuse client whose flush can be trusted, for every JavaScript host. */
+
+export { Langfuse, Observation } from "./client.js";
+export type { LangfuseOptions, StartObservationOptions } from "./client.js";
+export type {
+  FlushOptions,
+  FlushReport,
+  ObservationAttributes,
+  ObservationLevel,
+  ObservationType,
+  ScoreBody,
+  ScoreData,
+  ScoreDataType,
+  Stats,
+  TraceAttributes,
+} from "./core.js";
+export { maskPatterns } from "./mask.js";
+export type { Mask, MaskPattern } from "./mask.js";
+export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
+export {
+  getActiveSpanId,
+  getActiveTraceId,
+  observe,
+  startActiveObservation,
+  startObservation,
+  updateActiveObservation,
+} from "./observe.js";
+export type { ActiveObservationOptions, ObserveOptions } from "./observe.js";
+export { propagateAttributes } from "./propagate.js";
+export type { PropagatedAttributes } from "./propagate.js";
+export type { Scored, Scores } from "./score.js";
+export { createTraceId, parseTraceparent } from "./trace-id.js";
+export type { SpanContext } from "./trace-id.js";
+export { runWorkflowWithFlush, step } from "./workflow.js";
+export type { StepOptions, Workflow } from "./workflow.js";

@@ -1,0 +1,5 @@
+/** The compiled core. */
+declare module "#wasm" {
+  const module: WebAssembly.Module;
+  export default module;
+}

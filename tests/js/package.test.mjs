@@ -1,0 +1,64 @@
+// What is in the package, file by file. That it works everywhere is for `cargo xtask runtimes` to prove.
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { builtinModules } from "node:module";
+import { basename, join } from "node:path";
+import { describe, test } from "node:test";
+
+import { build } from "esbuild";
+
+import { ROOT } from "./support/program.mjs";
+
+const DIST = join(ROOT, "pkg/dist");
+
+/** The files that a host with these conditions loads, with what they import from elsewhere. */
+async function reached(entry, conditions) {
+  const { metafile } = await build({
+    entryPoints: [join(DIST, entry)],
+    bundle: true,
+    write: false,
+    outdir: "out",
+    format: "esm",
+    conditions,
+    external: ["node:*", "cloudflare:*", ...builtinModules],
+    loader: { ".wasm": "copy" },
+    metafile: true,
+    logLevel: "silent",
+  });
+  const files = Object.entries(metafile.inputs);
+  return {
+    names: files.map(([path]) => basename(path)),
+    external: files.flatMap(([, { imports }]) => imports.filter(({ external }) => external).map(({ path }) => path)),
+  };
+}
+
+describe("no module of Node.js is imported", () => {
+  for (const [host, conditions, loader] of [
+    ["workerd", ["workerd", "worker", "browser"], "wasm-workerd.js"],
+    ["edge-light", ["edge-light", "worker", "browser"], "wasm-edge.js"],
+    ["browser", ["browser"], "wasm-inline.js"],
+  ]) {
+    test(`under the condition ${host}`, async () => {
+      const { names, external } = await reached("index.js", conditions);
+      assert.ok(names.includes(loader) && names.includes("context.js"), names.join());
+      assert.deepEqual(external.filter((path) => !path.startsWith("cloudflare:")), []);
+    });
+  }
+
+  test("by who brings the wasm", async () => {
+    const { names, external } = await reached("raw.js", []);
+    assert.deepEqual(names.filter((name) => name.startsWith("wasm-")), [], "it brings none itself");
+    assert.deepEqual(external, []);
+  });
+});
+
+test("every file of the TypeScript layer has a map with its source", async () => {
+  const sources = (await readdir(join(ROOT, "pkg-templates/src"))).filter((name) => !name.endsWith(".d.ts"));
+  for (const source of sources) {
+    const name = source.replace(/ts$/, "js");
+    const code = await readFile(join(DIST, name), "utf8");
+    assert.ok(code.endsWith(`//# sourceMappingURL=${name}.map`), name);
+    const map = JSON.parse(await readFile(join(DIST, `${name}.map`), "utf8"));
+    assert.deepEqual(map.sourcesContent, [await readFile(join(ROOT, "pkg-templates/src", source), "utf8")], name);
+  }
+});
