@@ -11,13 +11,14 @@ export function attributesAsText(attributes: Attributes, mask: Mask | undefined)
   if (typeof attributes !== "object" || attributes === null) {
     return attributes;
   }
+  const statusMessage = read(attributes, "statusMessage");
   // What is not replaced is read where it is.
-  const texts = Object.create(attributes) as Record<string, unknown>;
-  for (const name of ["input", "output", "statusMessage"] as const) {
-    texts[name] = masked(read(attributes, name), mask);
-  }
-  texts["metadata"] = metadataAsText(read(attributes, "metadata"), mask);
-  return texts;
+  return Object.create(attributes, {
+    input: { value: masked(read(attributes, "input"), mask) },
+    output: { value: masked(read(attributes, "output"), mask) },
+    statusMessage: { value: typeof statusMessage === "string" ? maskedBy(mask, statusMessage) : undefined },
+    metadata: { value: metadataAsText(read(attributes, "metadata"), mask) },
+  }) as ObservationAttributes;
 }
 
 /** The same for what is said of a trace. */
@@ -32,14 +33,18 @@ export function traceAsText(trace: TraceAttributes, mask: Mask | undefined): Tra
 
 /** One text a name, when it has names. */
 function metadataAsText(metadata: unknown, mask: Mask | undefined): unknown {
-  if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
-    return masked(metadata, mask);
+  try {
+    if (typeof metadata === "object" && metadata !== null && !Array.isArray(metadata)) {
+      const texts = Object.create(null) as Record<string, unknown>;
+      for (const name of Object.keys(metadata)) {
+        texts[name] = masked(read(metadata, name), mask);
+      }
+      return texts;
+    }
+  } catch {
+    // A proxy that does not say what names it has.
   }
-  const texts = Object.create(null) as Record<string, unknown>;
-  for (const name of Object.keys(metadata)) {
-    texts[name] = masked(read(metadata, name), mask);
-  }
-  return texts;
+  return masked(metadata, mask);
 }
 
 function masked(value: unknown, mask: Mask | undefined): string | undefined {

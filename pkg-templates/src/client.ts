@@ -124,14 +124,11 @@ class Client {
     options: StartObservationOptions | null | undefined,
   ): Observation {
     const text = attributesAsText(attributes, this.mask);
-    const core: CoreStartOptions = Object.create(options ?? null) as object;
-    const parent = options?.parentSpanContext;
-    if (typeof parent === "string") {
-      core.parentSpanContext = parseTraceparent(parent) ?? NO_CONTEXT;
-    }
-    if (trace) {
-      core.trace = traceAsText(trace, this.mask);
-    }
+    const parent = parentOf(options);
+    const core = Object.create(options ?? null, {
+      ...(parent && { parentSpanContext: { value: parent } }),
+      trace: { value: trace && traceAsText(trace, this.mask) },
+    }) as CoreStartOptions;
     let isOpen = false;
     const started = guarded(() => {
       const started = (above?.() ?? this.core())?.startObservation(name, text, core) as
@@ -202,6 +199,25 @@ class Client {
 
 /** The core says what is wrong with it. */
 const NO_CONTEXT: SpanContext = { traceId: "", spanId: "" };
+
+/** A getter of the user's that throws says that there is one. */
+function hasParent(options: StartObservationOptions | null | undefined): boolean {
+  try {
+    return !!options?.parentSpanContext;
+  } catch {
+    return true;
+  }
+}
+
+/** The context a header names; undefined when the options have none, or have it as the core wants it. */
+function parentOf(options: StartObservationOptions | null | undefined): SpanContext | undefined {
+  try {
+    const parent = options?.parentSpanContext;
+    return typeof parent === "string" ? (parseTraceparent(parent) ?? NO_CONTEXT) : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 const lifeIn = (generation: number): Life => ({ generation, held: 0, untold: 0 });
 
@@ -300,7 +316,7 @@ export class Langfuse {
     options?: StartObservationOptions | null,
   ): Observation {
     const own = current(this);
-    if (own?.observation && !options?.parentSpanContext) {
+    if (own?.observation && !hasParent(options)) {
       return own.observation.startObservation(name, attributes, options);
     }
     return this.#client.observe(undefined, own?.propagated, name, attributes, options);

@@ -7,11 +7,15 @@ const KEPT_LEVELS = 100;
 
 /** The text of a value; undefined for what is absent. */
 export function textOf(value: unknown): string | undefined {
-  if (typeof value === "string" || value === undefined || value === null) {
-    return value ?? undefined;
+  if (value === undefined || value === null) {
+    return undefined;
+  }
+  if (typeof value !== "object") {
+    const simple = plain.call({}, "", value);
+    return typeof simple === "string" ? simple : JSON.stringify(simple);
   }
   try {
-    return JSON.stringify(value, plain) ?? String(value);
+    return JSON.stringify(value, plain) ?? "[not serializable]";
   } catch {
     // A circle, or a getter or a `toJSON` that throws.
     try {

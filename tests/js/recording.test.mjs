@@ -258,24 +258,59 @@ describe("values that cannot be recorded as they are", () => {
   const boom = () => {
     throw new Error("boom");
   };
-  const unserializable = {
-    circular,
-    bigint: 1n,
-    "an object with a bigint": { a: 1n },
-    "a getter that throws": { get a() { return boom(); } },
-    "toJSON that throws": { toJSON: boom },
-    "a function": () => 1,
-    "a symbol": Symbol("s"),
-    "a proxy that throws": new Proxy({}, { get: boom, ownKeys: boom, getOwnPropertyDescriptor: boom, has: boom }),
+  class Custom {
+    secret = undefined;
+    #hidden = 1;
+    shown = this.#hidden;
+  }
+  const texts = {
+    circular: [circular, '{"name":"circular","self":"[Circular]"}'],
+    bigint: [12345678901234567890n, "12345678901234567890"],
+    "an object with a bigint": [{ a: 1n }, '{"a":"1"}'],
+    "a getter that throws": [{ get a() { return boom(); }, b: 1 }, '{"a":"[boom]","b":1}'],
+    "toJSON that throws": [{ toJSON: boom }, '"[boom]"'],
+    "toJSON, which counts": [{ toJSON: () => ({ a: 1 }), b: 2 }, '{"a":1}'],
+    "a function": [function named() {}, "[Function: named]"],
+    "a list of functions": [[() => 1], '["[Function: anonymous]"]'],
+    "a symbol": [Symbol("s"), "Symbol(s)"],
+    "an error": [Object.assign(new TypeError("no", { cause: new Error("why") }), { code: 7 }), '{"code":7,"name":"TypeError","message":"no","cause":{"name":"Error","message":"why"}}'],
+    "a date": [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+    "a date that is none": [new Date(NaN), "null"],
+    "a map with names": [new Map([["a", new Map([["b", 1]])]]), '{"a":{"b":1}}'],
+    "a map with other keys": [new Map([[1, "a"]]), '[[1,"a"]]'],
+    "a set": [new Set([1, "a"]), '[1,"a"]'],
+    "bytes": [new Uint8Array(1000), '"[Uint8Array: 1000 bytes]"'],
+    "a buffer": [{ body: Buffer.alloc(5) }, '{"body":"[Buffer: 5 bytes]"}'],
+    "an array buffer": [new ArrayBuffer(3), '"[ArrayBuffer: 3 bytes]"'],
+    "a regexp": [{ a: /x/ }, '{"a":{}}'],
+    "an object of a class": [new Custom(), '{"shown":1}'],
+    "a proxy that throws": [new Proxy({}, { get: boom, ownKeys: boom, getOwnPropertyDescriptor: boom, has: boom }), "[not serializable]"],
+    "numbers that JSON does not have": [[NaN, Infinity, -0], "[null,null,0]"],
+    "a boolean": [false, "false"],
   };
-  for (const [what, value] of Object.entries(unserializable)) {
+  for (const [what, [value, text]] of Object.entries(texts)) {
     test(`${what} as input, output or a metadata value`, async () => {
-      const row = await recordedOne({ input: value, output: value, metadata: { value, other: "kept" } });
-      assert.equal(row.input, "[not serializable]");
-      assert.equal(row.output, "[not serializable]");
-      assert.deepEqual(ownMetadata(row), { value: "[not serializable]", other: "kept" });
+      const { otlpAttributes } = await recordedOne({ input: value, output: value, metadata: { value, other: "kept" } });
+      const sent = Object.fromEntries(otlpAttributes.map(({ key, value }) => [key, value.stringValue]));
+      assert.equal(sent["langfuse.observation.input"], text);
+      assert.equal(sent["langfuse.observation.output"], text);
+      assert.equal(sent["langfuse.observation.metadata.value"], text);
+      assert.equal(sent["langfuse.observation.metadata.other"], "kept");
     });
   }
+
+  test("a list of a million is cut and says how much is gone", async () => {
+    const { input } = await recordedOne({ input: { list: Array(1_000_000).fill(1) } });
+    const { list } = JSON.parse(input);
+    assert.deepEqual([list.length, list.at(-1)], [10_001, "…[990000 more elements]"]);
+  });
+
+  test("an object as deep as the stack does not throw", async () => {
+    let deep = {};
+    for (let level = 0; level < 100_000; level++) deep = { deep };
+    const { input } = await recordedOne({ input: deep });
+    assert.match(input, /too deep|not serializable/);
+  });
 
   test("a getter that throws hides its own attribute only", async () => {
     const attributes = { get input() { return boom(); }, output: "kept", get level() { return boom(); }, get prompt() { return boom(); } };

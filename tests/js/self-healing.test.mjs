@@ -326,7 +326,7 @@ test("a getter that has the instance replaced leaves the new one whole", async (
   const receiver = await receiverFor(t);
   const langfuse = new Langfuse(receiver.options);
   const attributes = {
-    get input() {
+    get model() {
       // It leaves the frames below whole, which could go on.
       const { now } = Date;
       Date.now = () => {
@@ -334,10 +334,9 @@ test("a getter that has the instance replaced leaves the new one whole", async (
         throw new Error("no clock");
       };
       langfuse.startObservation("within", { input: "x".repeat(100_000) }).end();
-      return "input";
+      return "model";
     },
-    output: "output".repeat(10_000),
-    metadata: { after: "y".repeat(100_000) },
+    modelParameters: { after: "y".repeat(100_000) },
   };
   langfuse.startObservation("around", attributes).end();
   const report = await langfuse.flush();

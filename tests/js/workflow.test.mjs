@@ -330,5 +330,5 @@ test("a step whose result cannot be recorded gives it all the same", async () =>
   circular.self = circular;
   assert.equal(await step("circular", () => circular, { input: 1n }), circular);
   await until(() => rowNamed("circular"));
-  assert.equal((await rowNamed("circular")).output, "[not serializable]");
+  assert.equal((await rowNamed("circular")).output, '{"self":"[Circular]"}');
 });
