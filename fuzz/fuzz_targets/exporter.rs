@@ -126,7 +126,8 @@ fuzz_target!(|input: Input<'_>| {
                 flushes.push(exporter.begin_flush(settings, now));
             }
             Call::BeginShutdown { budget_ms } => {
-                flushes.push(exporter.begin_shutdown(Duration::from_millis(budget_ms), now));
+                flushes
+                    .push(exporter.begin_flush(FlushSettings::last(Duration::from_millis(budget_ms)), now));
             }
             Call::Poll { flush } => {
                 if let Some(flush) = pick(&flushes, flush) {

@@ -118,7 +118,7 @@ impl Langfuse {
     /// Totals since the client was made.
     #[wasm_bindgen(unchecked_return_type = "Stats")]
     pub fn stats(&self) -> JsValue {
-        host::stats_object(&self.inner.stats())
+        convert::stats(&self.inner.stats())
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly

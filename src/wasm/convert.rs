@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::exporter::{FlushSettings, Scope};
 use crate::id::{ObservationId, SpanContext, TraceId};
 use crate::observation::{Attributes, Field, Metadata, ObservationKind, Text, TraceAttributes};
+use crate::report::Stats;
 use crate::time::Timestamp;
 
 #[wasm_bindgen]
@@ -273,6 +274,20 @@ pub(super) fn flush_settings(js: &JsValue) -> FlushSettings {
         settings.scope = Scope::Traces(traces);
     }
     settings
+}
+
+/// Totals as a JavaScript object; `types.ts` has its type.
+pub(super) fn stats(stats: &Stats) -> JsValue {
+    let object = Object::new();
+    host::set_number(&object, "recorded", stats.recorded as f64);
+    host::set_number(&object, "delivered", stats.delivered as f64);
+    host::set_number(&object, "rejected", stats.rejected as f64);
+    host::set_number(&object, "dropped", stats.dropped as f64);
+    host::set_number(&object, "handedOver", stats.handed_over as f64);
+    host::set_number(&object, "queued", stats.queued as f64);
+    host::set_number(&object, "leased", stats.leased as f64);
+    host::set_number(&object, "bytes", stats.bytes as f64);
+    object.into()
 }
 
 /// How long a flush may take.

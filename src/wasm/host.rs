@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
 
 use crate::config::Config;
-use crate::report::{FlushReport, Rejection, Stats};
+use crate::report::{FlushReport, Rejection};
 use crate::retry::{Verdict, parse_retry_after};
 use crate::time::Timestamp;
 use crate::wire::RecordKind;
@@ -194,21 +194,6 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
     set_number(&object, "ambiguous", report.ambiguous as f64);
     set_number(&object, "bytes", report.bytes as f64);
     set_number(&object, "durationMs", report.duration_ms as f64);
-    object.into()
-}
-
-/// Totals as a JavaScript object; `types.ts` has its type.
-#[cfg(feature = "js")]
-pub(crate) fn stats_object(stats: &Stats) -> JsValue {
-    let object = Object::new();
-    set_number(&object, "recorded", stats.recorded as f64);
-    set_number(&object, "delivered", stats.delivered as f64);
-    set_number(&object, "rejected", stats.rejected as f64);
-    set_number(&object, "dropped", stats.dropped as f64);
-    set_number(&object, "handedOver", stats.handed_over as f64);
-    set_number(&object, "queued", stats.queued as f64);
-    set_number(&object, "leased", stats.leased as f64);
-    set_number(&object, "bytes", stats.bytes as f64);
     object.into()
 }
 
