@@ -31,5 +31,7 @@ export type { PropagatedAttributes } from "./propagate.js";
 export type { Scored, Scores } from "./score.js";
 export { createTraceId, parseTraceparent } from "./trace-id.js";
 export type { SpanContext } from "./trace-id.js";
+export { withLangfuse } from "./worker.js";
+export type { WithLangfuseOptions } from "./worker.js";
 export { runWorkflowWithFlush, step } from "./workflow.js";
 export type { StepOptions, Workflow } from "./workflow.js";

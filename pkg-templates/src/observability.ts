@@ -9,6 +9,11 @@ export function setLangfuse(langfuse: Langfuse): void {
   shared().langfuse = langfuse;
 }
 
+/** Makes this the process-wide client, if there is none yet. */
+export function setLangfuseIfUnset(langfuse: Langfuse): void {
+  shared().langfuse ??= langfuse;
+}
+
 /**
  * The process-wide client: the one that was set, else one made from `process.env` on first use.
  * Without keys, or with a variable that cannot be used, it is disabled, and one warning says why.

@@ -47,7 +47,7 @@ export async function workersFor(t, compatibility, workers) {
     },
   });
   t.after(() => miniflare.dispose());
-  return { url: await miniflare.ready, lines };
+  return { url: await miniflare.ready, lines, miniflare };
 }
 
 /**
