@@ -31,6 +31,8 @@ export type { PropagatedAttributes } from "./propagate.js";
 export type { Scored, Scores } from "./score.js";
 export { createTraceId, parseTraceparent } from "./trace-id.js";
 export type { SpanContext } from "./trace-id.js";
+export { langfuseQueueConsumer } from "./overflow.js";
+export type { OverflowQueue, QueueConsumerOptions } from "./overflow.js";
 export { withLangfuse } from "./worker.js";
 export type { WithLangfuseOptions } from "./worker.js";
 export { runWorkflowWithFlush, step } from "./workflow.js";

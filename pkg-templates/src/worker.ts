@@ -5,6 +5,7 @@ import type { Observation } from "./client.js";
 import { withinObservation } from "./context.js";
 import type { FlushOptions, ObservationAttributes } from "./core.js";
 import { messageOf, setLangfuseIfUnset } from "./observability.js";
+import { overflowTo, type OverflowQueue } from "./overflow.js";
 import { watched } from "./results.js";
 
 /** The part of an execution context that is used. */
@@ -23,6 +24,11 @@ export interface WithLangfuseOptions<Env = object> {
   traceInvocations?: boolean;
   /** Deadline of the flush after an invocation. Default: 25 s, of the 30 s that Workers have after a response. */
   flush?: FlushOptions;
+  /**
+   * A Cloudflare Queue, or what finds it in the Worker's `env`: what a flush cannot deliver goes there, and a consumer with
+   * `langfuseQueueConsumer()` delivers it later. Default: none; it stays in memory for the next flush.
+   */
+  overflow?: OverflowQueue | ((env: Env) => OverflowQueue | undefined);
 }
 
 /** What an event says, for the observation of its invocation. */
@@ -83,7 +89,7 @@ export function withLangfuse<H extends object, Env = object>(handler: H, options
     if (typeof original !== "function") continue;
     traced[name] = (event: unknown, env: object, ctx: Context): unknown => {
       const call = (observation?: Observation, own = event) => (original as Handler).call(handler, own as never, env as never, ctx as never, observation as never);
-      return invoke(clientOf(env), ctx, options as WithLangfuseOptions, describe, event, call);
+      return invoke(clientOf(env), env, ctx, options as WithLangfuseOptions, describe, event, call);
     };
   }
   return traced as H;
@@ -116,7 +122,7 @@ function tracedClass(Original: EntrypointClass, clientOf: (env: object) => Langf
         const { env, ctx } = this;
         const args = arguments.length > 0 ? [event, ...more] : [];
         const call = (_: unknown, own = event) => Reflect.apply(original, this, args.length > 0 ? [own, ...more] : []) as unknown;
-        return invoke(clientOf(env), ctx, options, describe, event, call);
+        return invoke(clientOf(env), env, ctx, options, describe, event, call);
       },
     });
   }
@@ -158,6 +164,7 @@ type Call = (observation?: Observation, event?: unknown) => unknown;
 
 function invoke(
   client: Langfuse,
+  env: object,
   ctx: Context,
   options: WithLangfuseOptions,
   describe: Describe,
@@ -167,7 +174,8 @@ function invoke(
   if (!client.enabled) {
     return call();
   }
-  const flush = () => client.flush(options.flush);
+  const queue = typeof options.overflow === "function" ? options.overflow(env) : options.overflow;
+  const flush = () => client.flush({ ...options.flush, ...(queue && { overflow: overflowTo(queue) }) });
   let finish = (): void => {};
   let endRoot = (): void => {};
   let abandon = (): unknown => undefined;

@@ -127,7 +127,8 @@ impl Langfuse {
         &self,
         #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
     ) -> PromiseOfFlushReport {
-        self.inner.promise(convert::flush_settings(options)).unchecked_into()
+        let overflow = convert::overflow(options);
+        self.inner.promise(convert::flush_settings(options, &overflow), &overflow).unchecked_into()
     }
 
     /// Flushes for the last time. From now on nothing is recorded, and what could not be delivered is dropped and

@@ -262,9 +262,18 @@ pub(super) fn score(body: &JsValue) -> Option<Score> {
     })
 }
 
+/// A Cloudflare Queue takes messages of at most 128,000 bytes, some of them its own.
+const OVERFLOW_BYTES: usize = 127_000;
+
+/// The function that takes what a flush cannot deliver, or undefined.
+pub(super) fn overflow(js: &JsValue) -> JsValue {
+    if js.is_object() { named(js, "overflow").unwrap_or_default() } else { JsValue::UNDEFINED }
+}
+
 /// What a flush is to do.
-pub(super) fn flush_settings(js: &JsValue) -> FlushSettings {
+pub(super) fn flush_settings(js: &JsValue, overflow: &JsValue) -> FlushSettings {
     let mut settings = FlushSettings::from(flush_budget(js));
+    settings.overflow_bytes = overflow.is_function().then_some(OVERFLOW_BYTES);
     let scope = if js.is_object() { named(js, "scope") } else { None };
     if let Some(scope) = scope {
         let mut traces = Vec::new();

@@ -62,6 +62,8 @@ const TAKE_ANSWER: Step = 2;
 const TAKE_FAILURE: Step = 3;
 /// A promise that a timer fulfils is being made.
 const START_TIMER: Step = 4;
+/// The overflow has accepted a batch, or not, or not in time.
+const TAKE_HAND_OVER: Step = 5;
 
 thread_local! {
     static CLIENTS: RefCell<Clients> = const { RefCell::new(Clients { last: 0, table: Table::new() }) };
@@ -90,7 +92,8 @@ fn take_step(step: Step, client: u32, id: f64, extra: JsValue, settled: JsValue)
     }
     let Some(this) = self::client(client) else { return JsValue::UNDEFINED };
     match step {
-        POLL => this.poll(client, FlushId::from_f64(id)),
+        POLL => this.poll(client, FlushId::from_f64(id), &extra),
+        TAKE_HAND_OVER => this.take_hand_over(LeaseId::from_f64(id), &settled),
         TAKE_ANSWER => this.take_answer(LeaseId::from_f64(id), extra.unchecked_ref(), &settled),
         START_TIMER => this.start_timer(id, &extra, &settled),
         _ => {
@@ -161,17 +164,19 @@ impl Driver {
     }
 
     /// Begins a flush. The promise is fulfilled with the report as a JavaScript object; it is never rejected.
-    pub(crate) fn start_flush(&self, settings: FlushSettings) -> Promise {
+    ///
+    /// `overflow`, if it is a function, is given what cannot be delivered.
+    pub(crate) fn start_flush(&self, settings: FlushSettings, overflow: &JsValue) -> Promise {
         let now = host::now();
         let flush = self.with(|this| {
             this.forget_dead_timers(now);
             this.exporter.borrow_mut().begin_flush(settings, now)
         });
-        Promise::resolve(&self.with(|this| this.poll(self.client, flush)))
+        Promise::resolve(&self.with(|this| this.poll(self.client, flush, overflow)))
     }
 
     pub(crate) async fn flush(&self, settings: FlushSettings) -> FlushReport {
-        let promise: js_sys::Promise = self.start_flush(settings).unchecked_into();
+        let promise: js_sys::Promise = self.start_flush(settings, &JsValue::UNDEFINED).unchecked_into();
         match wasm_bindgen_futures::JsFuture::from(promise).await {
             Ok(report) => serde_wasm_bindgen::from_value(report).unwrap_or_default(),
             Err(_) => FlushReport::default(),
@@ -179,7 +184,7 @@ impl Driver {
     }
 
     pub(crate) fn flush_in_background(&self, settings: FlushSettings) {
-        drop(self.start_flush(settings));
+        drop(self.start_flush(settings, &JsValue::UNDEFINED));
     }
 
     fn with<T>(&self, act: impl FnOnce(&Client) -> T) -> T {
@@ -208,7 +213,7 @@ fn remove_client(client: u32) {
 impl Client {
     /// The report when the flush is over, else a promise of it. Host functions are called before and after a borrow,
     /// never under one: whatever ends the request there must leave the exporter usable.
-    fn poll(&self, client: u32, flush: FlushId) -> JsValue {
+    fn poll(&self, client: u32, flush: FlushId, overflow: &JsValue) -> JsValue {
         self.drop_timer(flush.as_f64());
         let mut now = host::now();
         let settled = loop {
@@ -216,9 +221,7 @@ impl Client {
             self.keep_account();
             match action {
                 Action::Send(request) => break self.send(client, &request),
-                Action::HandOver(request) => {
-                    self.exporter.borrow_mut().handle_hand_over(request.lease, false);
-                }
+                Action::HandOver(request) => break self.hand_over(client, &request, overflow),
                 Action::WaitUntil(time) => match self.wait(client, flush.as_f64(), time.since(now)) {
                     Some(promise) => break promise,
                     // Where nothing can be waited for, time passes at once.
@@ -235,7 +238,7 @@ impl Client {
                 }
             }
         };
-        let poll = bound(POLL, client, flush.as_f64(), &JsValue::UNDEFINED);
+        let poll = bound(POLL, client, flush.as_f64(), overflow);
         settled.then(&poll, &poll).into()
     }
 
@@ -251,6 +254,30 @@ impl Client {
         let Some(elapsed) = self.wait(client, lease, request.timeout) else { return answered };
         let too_late = bound(TAKE_FAILURE, client, lease, &abort.into());
         host::first_of(&answered, &elapsed.then(&too_late, &too_late))
+    }
+
+    /// Gives a batch to the overflow. The promise is settled when the exporter knows whether that has accepted it.
+    fn hand_over(&self, client: u32, request: &Request, overflow: &JsValue) -> Promise {
+        let lease = request.lease.as_f64();
+        let given = host::give(overflow, request.kind, &request.body);
+        let Ok(given) = given else {
+            return Promise::resolve(&self.take_hand_over(request.lease, &JsValue::UNDEFINED));
+        };
+        let take = bound(TAKE_HAND_OVER, client, lease, &JsValue::UNDEFINED);
+        let accepted = given.then(&take, &take);
+        match self.wait(client, lease, request.timeout) {
+            Some(elapsed) => host::first_of(&accepted, &elapsed.then(&take, &take)),
+            None => accepted,
+        }
+    }
+
+    /// The overflow accepts with `true`, and with nothing else.
+    fn take_hand_over(&self, lease: LeaseId, is_accepted: &JsValue) -> JsValue {
+        self.drop_timer(lease.as_f64());
+        let is_accepted = is_accepted.as_bool() == Some(true);
+        self.exporter.borrow_mut().handle_hand_over(lease, is_accepted);
+        self.keep_account();
+        JsValue::UNDEFINED
     }
 
     fn take_answer(&self, lease: LeaseId, response: &Response, text: &JsValue) -> JsValue {

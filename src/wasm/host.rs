@@ -56,6 +56,12 @@ extern "C" {
     fn set_timeout(callback: &JsValue, millis: f64) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(timer: &JsValue);
+    /// What takes a batch that cannot be delivered: a function of an endpoint's path and a body.
+    #[wasm_bindgen(js_name = Function)]
+    type Overflow;
+    #[wasm_bindgen(method, catch, js_name = call)]
+    fn give(this: &Overflow, context: &JsValue, path: &str, body: Uint8Array) -> Result<Promise, JsValue>;
+
     #[wasm_bindgen(catch, js_name = fetch)]
     fn global_fetch(url: &str, init: &JsValue) -> Result<Promise, JsValue>;
     #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
@@ -246,6 +252,11 @@ impl Target {
         set(&init, "signal", &abort.signal());
         Ok(Sent { response: global_fetch(&[&self.base_url, kind.path()].concat(), &init)?, abort })
     }
+}
+
+/// Gives a body to a durable overflow. The promise is of `true` when that has accepted it.
+pub(crate) fn give(overflow: &JsValue, kind: RecordKind, body: &[u8]) -> Result<Promise, JsValue> {
+    overflow.unchecked_ref::<Overflow>().give(&JsValue::UNDEFINED, kind.path(), Uint8Array::from(body))
 }
 
 /// Status and `Retry-After` of a response.

@@ -9,7 +9,7 @@ pub(crate) mod host;
 
 use std::time::Duration;
 
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
 
 use crate::client::Langfuse;
 use crate::exporter::FlushSettings;
@@ -23,17 +23,17 @@ impl Langfuse {
     /// As [`flush_within`](Self::flush_within), begun at once and driven by callbacks: a promise of the report as a
     /// JavaScript object, which is what a Worker's `waitUntil` takes.
     pub fn flush_promise(&self, budget: Duration) -> js_sys::Promise {
-        self.promise(budget.into())
+        self.promise(budget.into(), &JsValue::UNDEFINED)
     }
 
     /// As [`shutdown`](Self::shutdown), begun at once and driven by callbacks.
     pub fn shutdown_promise(&self, budget: Duration) -> js_sys::Promise {
-        self.promise(FlushSettings::last(budget))
+        self.promise(FlushSettings::last(budget), &JsValue::UNDEFINED)
     }
 
-    pub(crate) fn promise(&self, settings: FlushSettings) -> js_sys::Promise {
+    pub(crate) fn promise(&self, settings: FlushSettings, overflow: &JsValue) -> js_sys::Promise {
         let promise = match self.flusher() {
-            Some(driver) => driver.start_flush(settings),
+            Some(driver) => driver.start_flush(settings, overflow),
             None => host::Promise::resolve(&host::report_object(&FlushReport::nothing_to_do())),
         };
         promise.unchecked_into()

@@ -101,6 +101,11 @@ export interface FlushOptions {
    * the report. Default: everything.
    */
   scope?: string | readonly string[];
+  /**
+   * Takes what cannot be delivered in time, an encoded body for a path of the server: a promise of `true` when it is kept
+   * durably. At most 127,000 bytes at a time; the last 2 s of the flush are for this. Counted as `handedOver`.
+   */
+  overflow?: (path: string, body: Uint8Array) => Promise<boolean>;
 }
 
 /** What kind of value a score has. */

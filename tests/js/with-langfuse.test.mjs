@@ -9,10 +9,9 @@ import { until } from "./support/until.mjs";
 import { bundle, isComplaint, workersFor } from "./support/workerd.mjs";
 
 const FOLDER = new URL("workerd/", import.meta.url);
-const [traced, leaver] = await Promise.all([
-  bundle(new URL("traced.mjs", FOLDER)),
-  bundle(new URL("leaver.mjs", FOLDER)),
-]);
+const [traced, leaver, consumer] = await Promise.all(
+  ["traced.mjs", "leaver.mjs", "consumer.mjs"].map((name) => bundle(new URL(name, FOLDER))),
+);
 
 /** A traced Worker and its receiver; `call` asks for a path, directly or by one who leaves. */
 async function start(t, { compatibilityDate = NEWEST, compatibilityFlags = ["nodejs_compat"], bindings = {} } = {}) {
@@ -32,8 +31,15 @@ async function start(t, { compatibilityDate = NEWEST, compatibilityFlags = ["nod
       bindings: env,
       serviceBindings: { SELF: { name: "traced", entrypoint: "Adder" } },
       durableObjects: { COUNTER: "Counter" },
+      queueProducers: { OVERFLOW: "overflow" },
     },
     { name: "leaver", modules: leaver, serviceBindings: { TRACED: "traced" } },
+    {
+      name: "consumer",
+      modules: consumer,
+      bindings: env,
+      queueConsumers: { overflow: { maxBatchSize: 10, maxBatchTimeout: 0, maxRetries: 5 } },
+    },
   ]);
   const leaverWorker = await miniflare.getWorker("leaver");
   return {
@@ -213,4 +219,15 @@ test("entrypoint classes, their methods for others and Durable Objects are trace
   assert.equal(named(arrived, "sum").parentObservationId, add.id);
   assert.equal(named(arrived, "rpc increment").level, "DEFAULT");
   assert.equal(named(arrived, "in the alarm").parentObservationId, named(arrived, "alarm").id);
+});
+
+test("what Langfuse does not take in time is delivered by the overflow queue, once", async (t) => {
+  const { call, rows, receiver, lines } = await start(t);
+  await receiver.fault({ status: 503 });
+  for (let n = 0; n < 3; n++) assert.equal(await (await call("/ok")).text(), "ok");
+  await until(() => lines.some((line) => line.includes("overflow queue is not delivered: HTTP 503")));
+  await receiver.fault({});
+  const arrived = await rows(6);
+  assert.deepEqual(arrived.map(({ name }) => name).sort(), ["GET /ok", "GET /ok", "GET /ok", "child", "child", "child"]);
+  assert.equal((await receiver.state()).duplicates, 0);
 });

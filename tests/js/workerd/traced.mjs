@@ -42,6 +42,11 @@ const routes = {
   "/traceparent": (request, env, ctx, observation) => new Response(observation.traceparent),
 };
 
+const options = {
+  overflow: (env) => env.OVERFLOW,
+  flush: { timeoutMs: 2000 },
+};
+
 export default withLangfuse({
   fetch: (request, env, ctx, observation) => routes[new URL(request.url).pathname](request, env, ctx, observation),
   async scheduled(event) {
@@ -54,7 +59,7 @@ export default withLangfuse({
       else if (message.body === "good") message.ack();
     }
   },
-});
+}, options);
 
 export const Adder = withLangfuse(
   class Adder extends WorkerEntrypoint {

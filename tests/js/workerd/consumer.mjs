@@ -1,0 +1,4 @@
+// Delivers what other Workers could not.
+import { langfuseQueueConsumer } from "langfuse-edge";
+
+export default { queue: langfuseQueueConsumer() };
