@@ -17,6 +17,8 @@ export interface Completion {
 export interface Watch {
   /** Is called once. */
   complete(completion: Completion): void;
+  /** Whether the parts of a stream are kept for the output. Default: true. */
+  keepsParts?: boolean;
   /** Runs a part of the result's code, such as a step of a generator, in the context the function was called in. */
   within<R>(run: () => R): R;
 }
@@ -189,8 +191,10 @@ function watchStream(stream: ReadableStream<unknown>, watch: Watch, parts = new 
         }
       },
       cancel(reason) {
+        // First what stands behind this stream, so that it has ended when this one has.
+        const cancelled = reader.cancel(reason);
         watch.complete({ output: parts.output(), hasFailed: false, isPartial: true });
-        return reader.cancel(reason);
+        return cancelled;
       },
     };
   // Nothing is read before somebody wants it.
@@ -217,7 +221,8 @@ function watchResponse(response: Response, watch: Watch): Response {
     return response;
   }
   const type = response.headers.get("content-type") ?? "";
-  const parts = /^text\/|json|xml|urlencoded/.test(type) ? new TextParts() : new ByteCount();
+  const isText = watch.keepsParts !== false && /^text\/|json|xml|urlencoded/.test(type);
+  const parts = isText ? new TextParts() : new ByteCount();
   const body = watchStream(
     response.body,
     { ...watch, complete: (completion) => watch.complete({ ...completion, output: { status, body: completion.output } }) },

@@ -221,6 +221,8 @@ function invoke(
         within(() => call(root, batch?.watched ?? event)),
         {
           within,
+          // The answer is what the handler's own observations say.
+          keepsParts: false,
           complete({ output, error, hasFailed, isPartial }) {
             end(hasFailed ? failure(error) : outcome(output, isPartial), hasFailed);
           },

@@ -83,10 +83,12 @@ async function startWorker(options, { compatibilityFlags = [], stateUrl }) {
   const call = async (command) => JSON.parse(await get(command));
   /** Leaves the request alone as soon as the server has got what it sent. */
   const cancel = (command) => get(command, { cancelWhen: stateUrl });
+  /** Leaves after some parts of an answer without end. */
+  const leave = () => get({}, { leaveAfter: 3 });
   const stop = async () => {
     for (const cleanup of cleanups) await cleanup();
     return lines.filter(isComplaint);
   };
   await call({});
-  return { call, cancel, stop };
+  return { call, cancel, leave, stop };
 }

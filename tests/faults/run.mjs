@@ -48,6 +48,8 @@ async function runCell(scenario, client) {
       since: () => performance.now() - start,
       /** Until the server has got one, which may not be answered yet. */
       request: () => until(async () => (await receiver.state()).requests > 0),
+      /** Until so many observations have arrived. */
+      arrived: (count) => until(async () => (await receiver.state()).observations >= count),
       record: (record) => call({ record }),
       /** The next call into wasm traps. */
       trap: () => call({ trap: true }),
@@ -61,6 +63,7 @@ async function runCell(scenario, client) {
         const outcome = await inTime(program.cancel(command));
         if (outcome !== "cancelled") problems.push(`a request that was to be cancelled was ${outcome}`);
       },
+      leave: () => inTime(program.leave()),
       async flush({ record, timeoutMs }) {
         const flush = {};
         flushes.push(flush);

@@ -288,7 +288,27 @@ export const SCENARIOS = [
     duplicates: [0, 40],
     inapplicable: ONLY_IN_WORKERS,
   },
-  { id: "F20", name: "client gone mid-stream", absent: "streams are not observed yet" },
+  {
+    id: "F20",
+    name: "client gone mid-stream",
+    compatibilityFlags: ["nodejs_compat"],
+    events: 2,
+    async steps({ leave, arrived, flush }) {
+      await leave();
+      // By the flush that the invocation registers itself.
+      await arrived(2);
+      await flush({});
+    },
+    flushes: [{ arrived: 2, ms: SOON }],
+    requests: [1, 2],
+    check({ rows }) {
+      const [answer, request] = ["answer", "GET /"].map((name) => rows.find((row) => row.name === name));
+      assert.match(answer.output, /^(more )+$/, "the partial output");
+      assert.equal(answer.parentObservationId, request.id);
+      assert.deepEqual([answer.level, request.level], ["WARNING", "WARNING"]);
+    },
+    inapplicable: ONLY_IN_WORKERS,
+  },
   {
     id: "F21",
     name: "termination",

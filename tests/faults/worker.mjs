@@ -1,6 +1,6 @@
 // The npm package in a Worker: one client, one command per request.
 import { answer, recordAll } from "./commands.mjs";
-import { Langfuse } from "langfuse-edge";
+import { Langfuse, observe, withLangfuse } from "langfuse-edge";
 
 // Each cell gives its own.
 import options from "./options.mjs";
@@ -23,8 +23,22 @@ const terminations = {
   },
 };
 
+/** An answer without end. */
+const answerOn = observe(
+  () =>
+    new ReadableStream({
+      async pull(controller) {
+        await scheduler.wait(10);
+        controller.enqueue("more ");
+      },
+    }),
+  { name: "answer", client: langfuse },
+);
+const streaming = withLangfuse({ fetch: () => new Response(answerOn().pipeThrough(new TextEncoderStream())) }, { client: langfuse });
+
 export default {
-  async fetch(request) {
+  async fetch(request, env, ctx) {
+    if (new URL(request.url).searchParams.has("leaveAfter")) return streaming.fetch(request, env, ctx);
     const { forget, terminated, ...command } = JSON.parse(new URL(request.url).searchParams.get("command"));
     if (terminated) {
       recordAll(langfuse, command.record);

@@ -1,5 +1,6 @@
 // Passes a request on to the Worker that its path begins with. With `cancelWhen`, a URL of the receiver's state, it
-// leaves that Worker alone as soon as the receiver has got a request, as a client does that disconnects.
+// leaves that Worker alone as soon as the receiver has got a request, as a client does that disconnects; with `leaveAfter`, after
+// so many parts of the answer's body.
 export default {
   async fetch(request, env) {
     const url = new URL(request.url);
@@ -8,6 +9,13 @@ export default {
     url.pathname = path.join("/");
     const abort = new AbortController();
     const answer = env[worker].fetch(url, { signal: abort.signal });
+    const parts = Number(url.searchParams.get("leaveAfter"));
+    if (parts > 0) {
+      const reader = (await answer).body.getReader();
+      for (let part = 0; part < parts; part++) await reader.read();
+      abort.abort();
+      return new Response("left");
+    }
     if (!cancelWhen) return answer;
 
     const gone = answer.then(() => "answered", () => "cancelled");
