@@ -298,7 +298,7 @@ describe("at the edge of the stack", () => {
     let [calls, returned] = [0, 0];
     const endless = {
       input: "input",
-      metadata: {
+      modelParameters: {
         get below() {
           calls++;
           langfuse.startObservation("below", endless).end();

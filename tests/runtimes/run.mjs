@@ -123,6 +123,7 @@ async function received(receiver) {
       endTime: time(row.endTime),
     }))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .concat((await receiver.scores()).map(({ timestamp, ...score }) => score))
     .map((row) => JSON.parse(JSON.stringify(row, (_, value) => written(value))));
 }
 

@@ -51,10 +51,10 @@ const terminations = {
   "below 100 wasm frames": () => nest(100, () => process.exit()),
 };
 
-/** Calls `act` from a getter, below which there are so many calls of the client. */
+/** Calls `act` from a getter that wasm calls, below which there are so many calls of the client. */
 function nest(depth, act) {
   const nested = { get below() { return depth > 0 ? nest(depth - 1, act) : act(); } };
-  langfuse.startObservation("nest", { metadata: nested });
+  langfuse.startObservation("nest", { modelParameters: nested });
 }
 
 function exitIn(object, name, flush) {
