@@ -33,6 +33,8 @@ export { createTraceId, parseTraceparent } from "./trace-id.js";
 export type { SpanContext } from "./trace-id.js";
 export { langfuseQueueConsumer } from "./overflow.js";
 export type { OverflowQueue, QueueConsumerOptions } from "./overflow.js";
+export { withLangfuseLambda, withLangfuseRequests } from "./serverless.js";
+export type { LambdaContext, RequestHandlerOptions, ServerlessOptions } from "./serverless.js";
 export { withLangfuse } from "./worker.js";
 export type { WithLangfuseOptions } from "./worker.js";
 export { runWorkflowWithFlush, step } from "./workflow.js";

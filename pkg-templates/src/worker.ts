@@ -2,16 +2,10 @@
 
 import { Langfuse } from "./client.js";
 import type { Observation } from "./client.js";
-import { withinObservation } from "./context.js";
-import type { FlushOptions, ObservationAttributes } from "./core.js";
+import type { FlushOptions } from "./core.js";
+import { fetched, invoke, type Call, type Context, type Invocation } from "./invocation.js";
 import { messageOf, setLangfuseIfUnset } from "./observability.js";
 import { overflowTo, type OverflowQueue } from "./overflow.js";
-import { watched } from "./results.js";
-
-/** The part of an execution context that is used. */
-interface Context {
-  waitUntil(promise: Promise<unknown>): void;
-}
 
 /** An event handler of a module Worker. */
 type Handler = (event: never, env: never, ctx: never, ...more: never[]) => unknown;
@@ -31,25 +25,10 @@ export interface WithLangfuseOptions<Env = object> {
   overflow?: OverflowQueue | ((env: Env) => OverflowQueue | undefined);
 }
 
-/** What an event says, for the observation of its invocation. */
-interface Invocation {
-  name: string;
-  metadata?: Record<string, unknown>;
-  /** The `traceparent` header of who calls. */
-  parent?: string | undefined;
-}
-
 type Describe = (event: never) => Invocation;
 
 const EVENTS: Record<string, Describe> = {
-  fetch: (request: Request) => {
-    const { origin, pathname } = new URL(request.url);
-    return {
-      name: `${request.method} ${pathname}`,
-      metadata: { "http.request.method": request.method, "url.full": origin + pathname },
-      parent: request.headers.get("traceparent") ?? undefined,
-    };
-  },
+  fetch: fetched,
   scheduled: ({ cron, scheduledTime }: { cron: string; scheduledTime: number }) => ({
     name: `scheduled ${cron}`,
     metadata: { cron, scheduledTime: new Date(scheduledTime) },
@@ -83,16 +62,16 @@ export function withLangfuse<H extends object, Env = object>(handler: H, options
   if (typeof handler === "function") {
     return tracedClass(handler as unknown as EntrypointClass, clientOf, options as WithLangfuseOptions) as unknown as H;
   }
-  const traced = { ...handler } as Record<string, unknown>;
+  const wrapped = { ...handler } as Record<string, unknown>;
   for (const [name, describe] of Object.entries(EVENTS)) {
     const original: unknown = (handler as Record<string, unknown>)[name];
     if (typeof original !== "function") continue;
-    traced[name] = (event: unknown, env: object, ctx: Context): unknown => {
+    wrapped[name] = (event: unknown, env: object, ctx: Context): unknown => {
       const call = (observation?: Observation, own = event) => (original as Handler).call(handler, own as never, env as never, ctx as never, observation as never);
-      return invoke(clientOf(env), env, ctx, options as WithLangfuseOptions, describe, event, call);
+      return traced(clientOf(env), env, ctx, options as WithLangfuseOptions, describe, event, call);
     };
   }
-  return traced as H;
+  return wrapped as H;
 }
 
 type EntrypointClass = new (ctx: Context, env: object) => object;
@@ -122,7 +101,7 @@ function tracedClass(Original: EntrypointClass, clientOf: (env: object) => Langf
         const { env, ctx } = this;
         const args = arguments.length > 0 ? [event, ...more] : [];
         const call = (_: unknown, own = event) => Reflect.apply(original, this, args.length > 0 ? [own, ...more] : []) as unknown;
-        return invoke(clientOf(env), env, ctx, options, describe, event, call);
+        return traced(clientOf(env), env, ctx, options, describe, event, call);
       },
     });
   }
@@ -160,9 +139,7 @@ function fromEnv(env: object): Langfuse {
   }
 }
 
-type Call = (observation?: Observation, event?: unknown) => unknown;
-
-function invoke(
+function traced(
   client: Langfuse,
   env: object,
   ctx: Context,
@@ -171,119 +148,15 @@ function invoke(
   event: unknown,
   call: Call,
 ): unknown {
-  if (!client.enabled) {
-    return call();
-  }
   const queue = typeof options.overflow === "function" ? options.overflow(env) : options.overflow;
-  const flush = () => client.flush({ ...options.flush, ...(queue && { overflow: overflowTo(queue) }) });
-  let finish = (): void => {};
-  let endRoot = (): void => {};
-  let abandon = (): unknown => undefined;
-  const isHandled = new Promise<void>((resolve) => (finish = resolve));
-  const hasEnded = new Promise<void>((resolve) => (endRoot = resolve));
-  let isFlushing = false;
-  // Registered before anything can go wrong, with promises of this request's own.
-  ctx.waitUntil(
-    isHandled
-      .then(() => soon(hasEnded))
-      .then(() => {
-        abandon();
-        isFlushing = true;
-        return flush();
-      }),
-  );
-  if (options.traceInvocations === false) {
-    endRoot();
-    return finishing(() => call(), finish);
-  }
-  const { name, metadata, parent } = described(describe, event);
-  const root = client.startObservation(name, metadata && { metadata }, parent ? { parentSpanContext: parent } : {});
-  const batch = isBatch(event) ? watchBatch(event, root) : undefined;
-  let parts = 0;
-  const within = <R>(run: () => R): R => {
-    parts++;
-    return withinObservation(root, run);
-  };
-  // A body of which nothing has been read by now has nobody to read it: its request was cancelled, or asked for the head only.
-  abandon = () => parts <= 1 && end({}, false);
-  const end = (attributes: ObservationAttributes, hasFailed: boolean) => {
-    batch?.end(hasFailed);
-    root.update(attributes).end();
-    endRoot();
-    if (isFlushing) {
-      // A stream that was over after the response.
-      ctx.waitUntil(flush());
-    }
-  };
-  return finishing(() => {
-    try {
-      return watched(
-        within(() => call(root, batch?.watched ?? event)),
-        {
-          within,
-          // The answer is what the handler's own observations say.
-          keepsParts: false,
-          complete({ output, error, hasFailed, isPartial }) {
-            end(hasFailed ? failure(error) : outcome(output, isPartial), hasFailed);
-          },
-        },
-      );
-    } catch (error) {
-      end(failure(error), true);
-      throw error;
-    }
-  }, finish);
-}
-
-/** What cannot be read of an event is not worth an error. */
-function described(describe: Describe, event: unknown): Invocation {
-  try {
-    return describe(event as never);
-  } catch {
-    return { name: "invocation" };
-  }
-}
-
-/** How long a flush waits for the end of a response's body, which is there at once unless it is a stream. */
-const BODY_MS = 100;
-
-/** Is fulfilled with the promise, or after a while. */
-function soon(promise: Promise<void>): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, BODY_MS);
-    void promise.then(() => {
-      clearTimeout(timer);
-      resolve();
-    });
+  return invoke(call, {
+    client,
+    ctx,
+    isTraced: options.traceInvocations !== false,
+    flush: { ...options.flush, ...(queue && { overflow: overflowTo(queue) }) },
+    describe: () => describe(event as never),
+    watch: (root) => (isBatch(event) ? watchBatch(event, root) : undefined),
   });
-}
-
-/** Calls `finish` when `run` has, whatever its end is. */
-function finishing(run: () => unknown, finish: () => void): unknown {
-  let result;
-  try {
-    result = run();
-  } catch (error) {
-    finish();
-    throw error;
-  }
-  if (result instanceof Promise) {
-    return result.finally(finish);
-  }
-  finish();
-  return result;
-}
-
-const failure = (error: unknown): ObservationAttributes => ({ level: "ERROR", statusMessage: messageOf(error) });
-
-/** What a response says; of other results nothing, which are the user's own affair. */
-function outcome(output: unknown, isPartial: boolean): ObservationAttributes {
-  const status = (output as { status?: unknown } | undefined)?.status;
-  return {
-    ...(typeof status === "number" && { metadata: { "http.response.status_code": status } }),
-    ...(typeof status === "number" && status >= 500 && { level: "ERROR", statusMessage: `HTTP ${status}` }),
-    ...(isPartial && { level: "WARNING", statusMessage: "the client left before the end of the response" }),
-  };
 }
 
 // Queues
@@ -307,7 +180,7 @@ function isBatch(event: unknown): event is Batch {
 }
 
 /** Each message becomes an observation, which ends when it is acknowledged or put off, else with the batch. */
-function watchBatch(batch: Batch, root: Observation): { watched: Batch; end(hasFailed: boolean): void } {
+function watchBatch(batch: Batch, root: Observation): { event: Batch; end(hasFailed: boolean): void } {
   const open = new Map<string, Observation>();
   const end = (id: string, isRetry: boolean) => {
     const observation = open.get(id);
@@ -320,8 +193,8 @@ function watchBatch(batch: Batch, root: Observation): { watched: Batch; end(hasF
     open.set(id, root.startObservation("message", { input: body, metadata: { id, attempts } }));
     return intercepted(message, { ack: () => end(id, false), retry: () => end(id, true) });
   });
-  const watched = intercepted(batch, { ackAll: () => endAll(false), retryAll: () => endAll(true) }, { messages });
-  return { watched, end: endAll };
+  const event = intercepted(batch, { ackAll: () => endAll(false), retryAll: () => endAll(true) }, { messages });
+  return { event, end: endAll };
 }
 
 /** The object, of which calls of these methods are noticed. */

@@ -1,0 +1,155 @@
+// Functions on Vercel, EdgeRuntime hosts, servers of one's own and AWS Lambda: what they record is delivered.
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { Langfuse, observe, startObservation, withLangfuseRequests } from "langfuse-edge";
+
+import { start } from "./support/program.mjs";
+import { receiverFor } from "./support/receiver.mjs";
+import { until } from "./support/until.mjs";
+
+const named = (rows, name) => rows.find((row) => row.name === name) ?? assert.fail(`${name} is not among ${rows.map(({ name }) => name)}`);
+
+async function rowsOf(receiver, count) {
+  await until(async () => (await receiver.state()).rows >= count);
+  return receiver.rows();
+}
+
+describe("a function for requests", () => {
+  const request = new Request("http://localhost/chat?key=secret", { method: "POST", body: "hi" });
+  const VERCEL = Symbol.for("@vercel/request-context");
+
+  async function traced(t, handler, options = {}) {
+    const receiver = await receiverFor(t);
+    const client = new Langfuse(receiver.options);
+    return { receiver, client, run: withLangfuseRequests((...args) => handler(client, ...args), { client, ...options }) };
+  }
+
+  test("is an observation with what is observed within, and gives its own response", async (t) => {
+    const promises = [];
+    const handler = async (client, request, context) => {
+      startObservation("child", {}, { client }).end();
+      return Response.json({ read: await request.text(), ...context });
+    };
+    const { receiver, run } = await traced(t, handler, { waitUntil: (promise) => promises.push(promise) });
+    const response = await run(request.clone(), { params: 1 });
+    assert.deepEqual(await response.json(), { read: "hi", params: 1 });
+    const [report] = await Promise.all(promises);
+    assert.deepEqual([report.ok, report.delivered, report.requests], [true, 2, 1]);
+    const rows = await receiver.rows();
+    const root = named(rows, "POST /chat");
+    assert.equal(named(rows, "child").parentObservationId, root.id);
+    assert.equal(root.metadata["url.full"], "http://localhost/chat");
+  });
+
+  for (const [host, install] of [
+    ["Vercel", (waitUntil) => (globalThis[VERCEL] = { get: () => ({ waitUntil }) })],
+    ["EdgeRuntime", (waitUntil) => (globalThis.EdgeRuntime = { waitUntil })],
+  ]) {
+    test(`uses the waitUntil of ${host}`, async (t) => {
+      const promises = [];
+      install((promise) => promises.push(promise));
+      t.after(() => {
+        delete globalThis[VERCEL];
+        delete globalThis.EdgeRuntime;
+      });
+      const { run } = await traced(t, () => new Response("ok"));
+      assert.equal(await (await run(request.clone())).text(), "ok");
+      assert.deepEqual((await Promise.all(promises)).map(({ delivered }) => delivered), [1]);
+    });
+  }
+
+  test("on a server of one's own is flushed beside, streams and errors included", async (t) => {
+    const endless = observe(async function* () { for (;;) yield "more "; }, { name: "answer" });
+    const { receiver, run } = await traced(t, (client, { url }) => {
+      if (url.endsWith("/fail")) throw new TypeError("broken");
+      return new Response(ReadableStream.from(endless()).pipeThrough(new TextEncoderStream()));
+    });
+    const reader = (await run(new Request("http://localhost/stream"))).body.getReader();
+    await reader.read();
+    await reader.cancel();
+    assert.throws(() => run(new Request("http://localhost/fail")), { message: "broken" });
+    const rows = await rowsOf(receiver, 2);
+    assert.deepEqual([named(rows, "GET /stream").level, named(rows, "GET /fail").level], ["WARNING", "ERROR"]);
+  });
+});
+
+describe("an AWS Lambda function", () => {
+  const bootstrap = fileURLToPath(new URL("support/lambda-bootstrap.mjs", import.meta.url));
+  const entry = new URL("support/lambda-function.mjs", import.meta.url).href;
+
+  /** The Runtime API of a function, which is frozen as soon as it has answered. */
+  async function startLambda(t) {
+    const receiver = await receiverFor(t);
+    const asked = [];
+    const answers = new Map();
+    const api = createServer(async (request, response) => {
+      if (request.url.endsWith("/next")) return void asked.push(response);
+      const [id, kind] = request.url.split("/").slice(-2);
+      const body = JSON.parse((await request.toArray()).join(""));
+      lambda.kill("SIGSTOP");
+      answers.get(id)({ kind, body });
+      response.end();
+    });
+    api.listen(0, "127.0.0.1");
+    await once(api, "listening");
+    const { publicKey, secretKey, baseUrl } = receiver.options;
+    const lambda = start(process.execPath, [bootstrap, entry], {
+      AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${api.address().port}`,
+      AWS_LAMBDA_FUNCTION_NAME: "orders",
+      LANGFUSE_PUBLIC_KEY: publicKey,
+      LANGFUSE_SECRET_KEY: secretKey,
+      LANGFUSE_BASE_URL: baseUrl,
+      LANGFUSE_TIMEOUT: "1",
+    });
+    t.after(() => {
+      lambda.kill("SIGKILL");
+      api.closeAllConnections();
+      api.close();
+    });
+    let last = 0;
+    const invoke = async (event, ms = 10_000) => {
+      lambda.kill("SIGCONT");
+      await until(() => asked.length > 0);
+      const id = `request-${++last}`;
+      const answered = new Promise((resolve) => answers.set(id, resolve));
+      const headers = { "lambda-runtime-aws-request-id": id, "lambda-runtime-deadline-ms": Date.now() + ms };
+      asked.shift().writeHead(200, headers).end(JSON.stringify(event));
+      return answered;
+    };
+    return { receiver, invoke };
+  }
+
+  test("has delivered what it recorded when it answers, and is frozen", async (t) => {
+    const { receiver, invoke } = await startLambda(t);
+    assert.deepEqual(await invoke({ order: 1 }), { kind: "response", body: { statusCode: 200, body: "done" } });
+    const rows = await receiver.rows();
+    const root = named(rows, "orders");
+    assert.equal(root.metadata.awsRequestId, "request-1");
+    assert.deepEqual([rows.length, named(rows, "work").parentObservationId], [2, root.id]);
+  });
+
+  test("that fails has delivered it, too, with level ERROR", async (t) => {
+    const { receiver, invoke } = await startLambda(t);
+    const { kind, body } = await invoke({ fails: true });
+    assert.deepEqual([kind, body.errorType, body.errorMessage], ["error", "TypeError", "no such order"]);
+    const root = named(await receiver.rows(), "orders");
+    assert.deepEqual([root.level, root.statusMessage], ["ERROR", "no such order"]);
+  });
+
+  test("with little time left answers in time, and the next invocation delivers the rest", async (t) => {
+    const { receiver, invoke } = await startLambda(t);
+    await receiver.fault({ hang: true });
+    const begun = performance.now();
+    await invoke({ order: 1 }, 1500);
+    assert.ok(performance.now() - begun < 1500, "it answers before its time is over");
+    assert.equal((await receiver.state()).rows, 0);
+    await receiver.fault({});
+    await invoke({ order: 2 });
+    assert.equal((await receiver.state()).rows, 4);
+    assert.equal((await receiver.state()).duplicates, 0);
+  });
+});

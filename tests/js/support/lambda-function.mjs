@@ -1,0 +1,8 @@
+// A Lambda function that flushes nothing itself.
+import { startObservation, withLangfuseLambda } from "langfuse-edge";
+
+export const handler = withLangfuseLambda(async (event) => {
+  startObservation("work", { input: event }).end();
+  if (event.fails) throw new TypeError("no such order");
+  return { statusCode: 200, body: "done" };
+});
