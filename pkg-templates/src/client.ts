@@ -293,7 +293,10 @@ export class Langfuse {
 
   /** Records scores, which the next flush sends. */
   get score(): Scores {
-    return new Scores((body) => this.#client.score(body));
+    return new Scores(
+      (body) => this.#client.score(body),
+      () => current(this)?.observation,
+    );
   }
 
   /** Totals since the client was made; all 0 when it is disabled. It never throws. */

