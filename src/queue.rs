@@ -84,6 +84,10 @@ impl Queue {
         while self.records.front().is_some_and(|oldest| room.takes(oldest)) {
             batch.extend(self.pop_oldest());
         }
+        if room.records > 0 && !self.records.is_empty() {
+            // Behind records of other groups.
+            batch.extend(self.take(|queued| room.takes(queued)));
+        }
     }
 
     /// Puts records back where they were.
@@ -115,7 +119,7 @@ impl Queue {
 }
 
 /// What still fits a batch. The first record fits whatever its size, so that one above the limit meets the server's own
-/// limit instead of staying for ever; and what does not fit ends the batch.
+/// limit instead of staying for ever. Records of other groups are passed over, and what does not fit ends the batch.
 pub(crate) struct Room {
     bytes: usize,
     records: usize,
@@ -129,9 +133,12 @@ impl Room {
     }
 
     fn takes(&mut self, queued: &Queued) -> bool {
+        let is_first = self.group.is_none();
+        if !is_first && self.group != Some(queued.group) {
+            return false;
+        }
         let len = queued.record.framed_len();
-        let fits = self.group.is_none_or(|group| group == queued.group && len <= self.bytes);
-        if fits && self.records > 0 {
+        if self.records > 0 && (is_first || len <= self.bytes) {
             self.group = Some(queued.group);
             self.bytes = self.bytes.saturating_sub(len);
             self.records -= 1;

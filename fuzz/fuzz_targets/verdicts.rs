@@ -11,13 +11,42 @@ use serde_json::{Value, json};
 struct Input<'a> {
     /// What may be anything.
     body: &'a str,
+    /// Ids and statuses of entries that may be anything.
+    odd: Vec<(Any<'a>, Any<'a>)>,
     successes: Vec<(&'a str, u16)>,
     errors: Vec<(&'a str, u16, Option<&'a str>, Option<&'a str>)>,
 }
 
+#[derive(Arbitrary, Debug)]
+enum Any<'a> {
+    Nothing,
+    Bool(bool),
+    Whole(i64),
+    Number(f64),
+    Text(&'a str),
+    List,
+}
+
+impl Any<'_> {
+    fn json(&self) -> Value {
+        match self {
+            Self::Nothing => Value::Null,
+            Self::Bool(value) => json!(value),
+            Self::Whole(value) => json!(value),
+            Self::Number(value) => json!(value),
+            Self::Text(value) => json!(value),
+            Self::List => json!([]),
+        }
+    }
+}
+
 fuzz_target!(|input: Input<'_>| {
-    let Input { body, successes, errors } = input;
+    let Input { body, odd, successes, errors } = input;
     check_anything(body);
+    let odd: Vec<_> =
+        odd.iter().map(|(id, status)| json!({ "id": id.json(), "status": status.json() })).collect();
+    check_anything(&json!({ "errors": odd, "successes": body }).to_string());
+    check_anything(&json!({ "successes": odd, "other": odd }).to_string());
 
     // As Langfuse writes it.
     let successes: Vec<_> =

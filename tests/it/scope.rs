@@ -108,6 +108,26 @@ fn one_flush_can_be_of_several_traces() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_search_for_poison_that_it_has_no_time_to_end_leaves_no_records_that_travel_one_by_one() {
+    for records in [512, 1024] {
+        let mut host = Host::new(|received| {
+            let is_refused = received.ids().contains(&2);
+            status(if is_refused { 400 } else { 200 }).after(millis(300))
+        });
+        for number in 1..=records {
+            host.push(record_of_trace(number, (number % 2) as u8 + 1));
+        }
+        let mut settings = of_traces(&[1]);
+        settings.budget = secs(1);
+        let flush = host.begin_flush_of(records / 2, settings);
+        assert_eq!(host.finish(flush).retained, records / 2);
+        let report = host.flush();
+        assert_eq!((report.delivered, report.rejected.len()), (records - 1, 1));
+        assert!(report.requests <= 25, "{} requests", report.requests);
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn a_scoped_flush_with_nothing_to_cover_is_over_at_once() {
     let mut host = Host::new(|_| status(200));
     host.push(record_of_trace(1, 1));

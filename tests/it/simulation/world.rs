@@ -560,7 +560,7 @@ impl World {
         self.requests.push(Sent { lease, kind, ids, body_len, is_overflow, answer: None });
     }
 
-    /// A batch is the first of what waits: as much as there is room for, and of one group.
+    /// A batch is the first of what waits and of its group: as much as there is room for.
     fn check_batch(
         &self,
         ids: &[u64],
@@ -569,18 +569,21 @@ impl World {
         kind: RecordKind,
         limit: usize,
     ) {
-        let first = waiting.iter().filter(|id| ids.contains(id) || !may_be_left_out(**id));
-        assert!(first.take(ids.len()).eq(ids), "{ids:?} are sent and not the first of {waiting:?}");
+        let is_expected = |id: &&u64| ids.contains(id) || !may_be_left_out(**id);
+        assert_eq!(waiting.iter().find(is_expected), ids.first(), "{ids:?} are sent of {waiting:?}");
+        let group = self.ledger.entry(ids[0]).group;
+        let waiting: Vec<_> =
+            waiting.iter().copied().filter(|id| self.ledger.entry(*id).group == group).collect();
+        let first = waiting.iter().filter(is_expected).take(ids.len());
+        assert!(first.eq(ids), "{ids:?} are sent and not the first of {waiting:?}");
         let most = self.settings.batch_records.max(1);
         assert!(ids.len() <= most, "{} records", ids.len());
-        let group = self.ledger.entry(ids[0]).group;
-        assert!(ids.iter().all(|id| self.ledger.entry(*id).group == group), "two groups travel together");
         let next = waiting.iter().skip_while(|id| Some(id) != ids.last().as_ref()).nth(1);
         let Some(next) = next.map(|id| self.ledger.entry(*id)) else { return };
         let len = |entry: &Entry| framed_len(entry);
         let body = overhead(kind) + ids.iter().map(|id| len(self.ledger.entry(*id))).sum::<usize>();
         assert!(
-            ids.len() == most || next.group != group || body + len(next) + SLACK > limit,
+            ids.len() == most || body + len(next) + SLACK > limit,
             "there is room for more than {ids:?} of {waiting:?}"
         );
     }
