@@ -1,4 +1,4 @@
-// What the README tells its readers to write compiles, and its Worker delivers.
+// What the documents tell their readers to write compiles, and the Workers in them deliver.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -13,34 +13,41 @@ import { receiverFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 import { bundle, workersFor } from "./support/workerd.mjs";
 
-const README = await readFile(join(ROOT, "README.md"), "utf8");
-const SNIPPETS = [...README.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code);
+/** Documents whose first snippet is a Worker, with the line of the tree that it makes. */
+const DOCUMENTS = {
+  "README.md": /GENERATION +answer +1 → 2 tokens +gpt-4o/,
+  "docs/migrating-from-v3.md": /SPAN +chat\n└─ GENERATION +answer +1 → 2 tokens +gpt-4o\nSCORE +quality +1/,
+};
 
-test("every TypeScript snippet compiles as a strict user compiles it", async (t) => {
-  const folder = await folderWithPackages(t);
-  assert.ok(SNIPPETS.length >= 2, "the README has TypeScript snippets");
-  const files = SNIPPETS.map((_, index) => `snippet-${index}.mts`);
-  await Promise.all(SNIPPETS.map((code, index) => writeFile(join(folder, files[index]), code)));
-  const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
-  const tsc = join(ROOT, "node_modules/.bin/tsc");
-  await promisify(execFile)(tsc, [...options, ...files], { cwd: folder }).catch(({ stdout }) => assert.fail(stdout));
-});
+for (const [document, tree] of Object.entries(DOCUMENTS)) {
+  const text = await readFile(join(ROOT, document), "utf8");
+  const snippets = [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code);
 
-test("the Worker of the first snippet delivers after its response", async (t) => {
-  const receiver = await receiverFor(t);
-  const folder = await folderWithPackages(t);
-  const entry = join(folder, "worker.mts");
-  await writeFile(entry, SNIPPETS[0]);
-  const { publicKey, secretKey, baseUrl } = receiver.options;
-  const bindings = { LANGFUSE_PUBLIC_KEY: publicKey, LANGFUSE_SECRET_KEY: secretKey, LANGFUSE_BASE_URL: baseUrl };
-  const modules = await bundle(pathToFileURL(entry));
-  const worker = await workersFor(t, { compatibilityDate: "2026-04-01" }, [{ name: "readme", modules, bindings }]);
+  test(`every TypeScript snippet of ${document} compiles as a strict user compiles it`, async (t) => {
+    const folder = await folderWithPackages(t);
+    assert.ok(snippets.length >= 2, "there are TypeScript snippets");
+    const files = snippets.map((_, index) => `snippet-${index}.mts`);
+    await Promise.all(snippets.map((code, index) => writeFile(join(folder, files[index]), code)));
+    const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
+    const tsc = join(ROOT, "node_modules/.bin/tsc");
+    await promisify(execFile)(tsc, [...options, ...files], { cwd: folder }).catch(({ stdout }) => assert.fail(stdout));
+  });
 
-  assert.equal(await (await fetch(worker.url)).text(), "Hello!");
+  test(`the Worker of the first snippet of ${document} delivers after its response`, async (t) => {
+    const receiver = await receiverFor(t);
+    const folder = await folderWithPackages(t);
+    const entry = join(folder, "worker.mts");
+    await writeFile(entry, snippets[0]);
+    const { publicKey, secretKey, baseUrl } = receiver.options;
+    const bindings = { LANGFUSE_PUBLIC_KEY: publicKey, LANGFUSE_SECRET_KEY: secretKey, LANGFUSE_BASE_URL: baseUrl };
+    const modules = await bundle(pathToFileURL(entry));
+    const worker = await workersFor(t, { compatibilityDate: "2026-04-01" }, [{ name: "document", modules, bindings }]);
 
-  const trees = await until(async () => (await receiver.state()).observations > 0 && receiver.trees());
-  assert.match(trees, /GENERATION +answer +1 → 2 tokens +gpt-4o/);
-});
+    assert.equal(await (await fetch(worker.url)).text(), "Hello!");
+
+    await until(async () => tree.test(await receiver.trees()));
+  });
+}
 
 /** A user's folder, with what this repository has installed. */
 async function folderWithPackages(t) {
