@@ -231,6 +231,8 @@ pub struct ObservationBuilder {
     pub(crate) start: Option<Timestamp>,
     pub(crate) attributes: Attributes,
     pub(crate) trace: Option<TraceAttributes>,
+    /// Default: a new id, in the trace of the parent or in a new one.
+    pub(crate) context: Option<SpanContext>,
 }
 
 impl ObservationBuilder {
@@ -244,6 +246,7 @@ impl ObservationBuilder {
             start: None,
             attributes: Attributes::default(),
             trace: None,
+            context: None,
         }
     }
 
@@ -325,20 +328,25 @@ impl ObservationBuilder {
     pub fn start(self) -> Observation {
         let is_local_root = self.parent.is_none() || self.parent_is_remote;
         let mut earliest_start = Timestamp::default();
-        let (trace_id, parent, inherited) = match self.parent {
+        let (above, parent, inherited) = match self.parent {
             Some(Current { context, trace, start }) => {
                 earliest_start = start;
-                (context.trace_id, Some(context.observation_id), trace)
+                (Some(context.trace_id), Some(context.observation_id), trace)
             }
-            None => (TraceId::from_random(host::random()), None, Arc::default()),
+            None => (None, None, Arc::default()),
         };
+        let context = self.context.unwrap_or_else(|| SpanContext {
+            trace_id: above.unwrap_or_else(|| TraceId::from_random(host::random())),
+            observation_id: ObservationId::from_random(host::random()),
+        });
         // A clock that was set back must not let a child begin before its parent.
         let now = host::now();
         let start = self.start.unwrap_or_else(|| now.max(earliest_start));
-        let context = SpanContext { trace_id, observation_id: ObservationId::from_random(host::random()) };
         let trace = self.trace.map_or(inherited, Arc::new);
         let mut place = None;
-        if let Some(enabled) = self.langfuse.enabled.as_deref().filter(|enabled| enabled.keeps(trace_id)) {
+        if let Some(enabled) =
+            self.langfuse.enabled.as_deref().filter(|enabled| enabled.keeps(context.trace_id))
+        {
             let data = ObservationData {
                 context,
                 parent,

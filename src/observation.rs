@@ -245,6 +245,10 @@ pub enum Field {
     UserId,
     /// The session the trace belongs to.
     SessionId,
+    /// The release of the program, when it is not the client's.
+    Release,
+    /// `true` shows the trace to everybody who has its URL.
+    Public,
 }
 
 /// Texts by [`Field`]; setting one again replaces it.

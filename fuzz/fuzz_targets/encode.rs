@@ -36,6 +36,8 @@ const FIELDS: [(Field, &str); 15] = [
     (Field::TraceName, "langfuse.trace.name"),
     (Field::UserId, "user.id"),
     (Field::SessionId, "session.id"),
+    (Field::Release, "langfuse.release"),
+    (Field::Public, "langfuse.trace.public"),
 ];
 
 const KINDS: [&str; 10] = [

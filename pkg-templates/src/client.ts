@@ -54,7 +54,7 @@ export interface LangfuseOptions extends CoreOptions {
 }
 
 /** How an observation starts. */
-export interface StartObservationOptions extends Omit<CoreStartOptions, "parentSpanContext" | "trace"> {
+export interface StartObservationOptions extends Omit<CoreStartOptions, "parentSpanContext" | "spanContext" | "trace"> {
   /**
    * The observation above it, when that is in another process or was started by another client: its ids, or a `traceparent`
    * header. Default: the current observation of the client, on hosts with `AsyncLocalStorage`.
@@ -127,7 +127,7 @@ class Client {
     const parent = parentOf(options);
     const core = Object.create(options ?? null, {
       ...(parent && { parentSpanContext: { value: parent } }),
-      trace: { value: trace && traceAsText(trace, this.mask) },
+      ...(trace && { trace: { value: traceAsText(trace, this.mask) } }),
     }) as CoreStartOptions;
     let isOpen = false;
     const started = guarded(() => {

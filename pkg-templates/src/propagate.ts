@@ -6,7 +6,7 @@ import type { TraceAttributes } from "./core.js";
 import { getLangfuse } from "./observability.js";
 
 /** What `propagateAttributes` gives to the current observation and to all that start within. */
-export interface PropagatedAttributes extends TraceAttributes {
+export interface PropagatedAttributes extends Omit<TraceAttributes, "release" | "public"> {
   /** Values are texts. */
   metadata?: Record<string, string>;
 }

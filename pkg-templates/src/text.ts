@@ -108,7 +108,7 @@ function tamed(value: unknown, above: unknown[]): unknown {
 }
 
 /** What cannot be read says so. */
-function readable<T>(read: () => T): T | string {
+export function readable<T>(read: () => T): T | string {
   try {
     return read();
   } catch (error) {

@@ -235,7 +235,7 @@ impl Drop for Observation {
 }
 
 fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
-    let convert::StartOptions { kind, start, parent, trace } = convert::start_options(options);
+    let convert::StartOptions { kind, start, parent, context, trace } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
     builder.attributes = convert::attributes(attributes);
@@ -243,5 +243,6 @@ fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValu
         builder = builder.parent(parent);
     }
     builder.trace = trace;
+    builder.context = context;
     Observation { inner: Rc::new(builder.start()), kind: kind.as_str() }
 }

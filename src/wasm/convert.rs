@@ -49,7 +49,7 @@ enum Form {
 }
 
 /// The properties of `ObservationAttributes` and `TraceAttributes` that are one field each.
-const PROPERTIES: [(&str, Field, Form); 14] = [
+const PROPERTIES: [(&str, Field, Form); 16] = [
     ("input", Field::Input, Form::Any),
     ("output", Field::Output, Form::Any),
     ("level", Field::Level, Form::String),
@@ -64,6 +64,8 @@ const PROPERTIES: [(&str, Field, Form); 14] = [
     ("traceName", Field::TraceName, Form::String),
     ("userId", Field::UserId, Form::String),
     ("sessionId", Field::SessionId, Form::String),
+    ("release", Field::Release, Form::String),
+    ("public", Field::Public, Form::Any),
 ];
 
 thread_local! {
@@ -194,6 +196,7 @@ pub(super) struct StartOptions {
     pub(super) kind: ObservationKind,
     pub(super) start: Option<Timestamp>,
     pub(super) parent: Option<SpanContext>,
+    pub(super) context: Option<SpanContext>,
     pub(super) trace: Option<TraceAttributes>,
 }
 
@@ -202,13 +205,14 @@ pub(super) fn start_options(js: &JsValue) -> StartOptions {
         return StartOptions::default();
     }
     let kind = named(js, "asType").and_then(|kind| kind.as_string());
-    let parent = named(js, "parentSpanContext");
+    let context = |name| named(js, name).and_then(|context| span_context(&context).map_err(warn::<()>).ok());
     StartOptions {
         kind: kind
             .map_or(Ok(ObservationKind::Span), |kind| ObservationKind::parse(&kind))
             .unwrap_or_else(warn),
         start: named(js, "startTime").and_then(|start| time(&start)),
-        parent: parent.and_then(|parent| span_context(&parent).map_err(warn::<()>).ok()),
+        parent: context("parentSpanContext"),
+        context: context("spanContext"),
         trace: named(js, "trace").map(|trace| trace_attributes(&trace)),
     }
 }

@@ -51,6 +51,10 @@ export interface TraceAttributes {
   version?: string;
   /** The environment, of observations that do not say it themselves. */
   environment?: string;
+  /** The release, when it is not the client's. */
+  release?: string;
+  /** Whether everybody who has its URL may see it, which cannot be taken back. */
+  public?: boolean;
   /** The Langfuse prompt its generations are made with. A fallback is not linked. */
   prompt?: { name: string; version: number | string; isFallback?: boolean };
 }
@@ -63,6 +67,8 @@ export interface StartObservationOptions {
   startTime?: Date | number;
   /** The observation above it, when that is in another process or was started by another client. */
   parentSpanContext?: { traceId: string; spanId: string };
+  /** Its own ids, for whoever has to choose them; the trace must be that of the observation above. Default: new ones. */
+  spanContext?: { traceId: string; spanId: string };
   /** What its trace says. Default: what the observation above it says, which this replaces as a whole. */
   trace?: TraceAttributes;
 }

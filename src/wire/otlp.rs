@@ -42,8 +42,8 @@ const SERVICE_NAME: &str = "langfuse-edge";
 /// without saying how much is gone. What must stay whole to be understood, such as token usage, is never cut.
 const FIELD_BYTES: usize = 1024 * 1024;
 
-/// Encodes an observation that ends at `end`. `environment` and `release` are the client's; an environment of the
-/// observation or its trace wins over it, as the observation wins over its trace.
+/// Encodes an observation that ends at `end`. `environment` and `release` are the client's; those of the
+/// observation or its trace win over them, as the observation wins over its trace.
 #[must_use]
 pub fn encode(
     observation: ObservationData,
@@ -80,13 +80,11 @@ pub fn encode(
         bool_attribute(&mut out, "langfuse.internal.is_app_root", true);
     }
     let inherited = trace.fields.iter().filter(|(field, _)| attributes.fields.get(*field).is_none());
-    let own_environment =
-        attributes.fields.get(Field::Environment).or_else(|| trace.fields.get(Field::Environment));
-    if let (Some(environment), None) = (environment, own_environment) {
-        string_attribute(&mut out, attribute_key(Field::Environment), "", environment.as_bytes());
-    }
-    if let Some(release) = release {
-        string_attribute(&mut out, "langfuse.release", "", release.as_bytes());
+    for (field, clients) in [(Field::Environment, environment), (Field::Release, release)] {
+        let own = attributes.fields.get(field).or_else(|| trace.fields.get(field));
+        if let (Some(clients), None) = (clients, own) {
+            string_attribute(&mut out, attribute_key(field), "", clients.as_bytes());
+        }
     }
     for (field, text) in attributes.fields.iter().chain(inherited) {
         match field {
@@ -140,6 +138,8 @@ fn attribute_key(field: Field) -> &'static str {
         Field::TraceName => "langfuse.trace.name",
         Field::UserId => "user.id",
         Field::SessionId => "session.id",
+        Field::Release => "langfuse.release",
+        Field::Public => "langfuse.trace.public",
     }
 }
 

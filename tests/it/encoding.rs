@@ -68,6 +68,7 @@ fn every_attribute_has_the_key_and_type_that_langfuse_reads() {
     trace.fields.set(Field::TraceName, "reply to mail");
     trace.fields.set(Field::UserId, "user-1");
     trace.fields.set(Field::SessionId, "session-1");
+    trace.fields.set(Field::Public, "true");
     trace.tags = vec!["mail".to_owned(), "beta".to_owned()];
     trace.metadata.set("tenant", "acme".into());
     observation.trace = Arc::new(trace);
@@ -93,6 +94,7 @@ fn every_attribute_has_the_key_and_type_that_langfuse_reads() {
         ("langfuse.release", text("v42")),
         ("langfuse.trace.metadata.tenant", text("acme")),
         ("langfuse.trace.name", text("reply to mail")),
+        ("langfuse.trace.public", text("true")),
         ("langfuse.trace.tags", texts(&["mail", "beta"])),
         ("langfuse.version", text("1.2")),
         ("session.id", text("session-1")),
@@ -220,13 +222,15 @@ fn what_an_observation_says_itself_wins_over_its_trace_and_the_client() {
         trace.fields.set(field, "trace's");
     }
     trace.fields.set(Field::SessionId, "trace's");
+    trace.fields.set(Field::Release, "trace's");
     observation.trace = Arc::new(trace);
-    let record = encode(observation.clone(), END, Some("client's"), None);
+    let record = encode(observation.clone(), END, Some("client's"), Some("client's"));
     let span = decode(&body_of(vec![record])).remove(0);
     assert_eq!(attribute(&span, "langfuse.version"), Some(text("1")));
     assert_eq!(attribute(&span, "user.id"), Some(text("own")));
     assert_eq!(attribute(&span, "langfuse.environment"), Some(text("own")));
     assert_eq!(attribute(&span, "session.id"), Some(text("trace's")));
+    assert_eq!(attribute(&span, "langfuse.release"), Some(text("trace's")));
 
     observation.attributes = Attributes::default();
     let span = decode(&body_of(vec![encode(observation, END, Some("client's"), None)])).remove(0);

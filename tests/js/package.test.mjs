@@ -38,11 +38,13 @@ describe("no module of Node.js is imported", () => {
     ["edge-light", ["edge-light", "worker", "browser"], "wasm-edge.js"],
     ["browser", ["browser"], "wasm-inline.js"],
   ]) {
-    test(`under the condition ${host}`, async () => {
-      const { names, external } = await reached("index.js", conditions);
-      assert.ok(names.includes(loader) && names.includes("context.js"), names.join());
-      assert.deepEqual(external.filter((path) => !path.startsWith("cloudflare:")), []);
-    });
+    for (const entry of ["index.js", "v3.js"]) {
+      test(`under the condition ${host} by ${entry}`, async () => {
+        const { names, external } = await reached(entry, conditions);
+        assert.ok(names.includes(loader) && names.includes("context.js"), names.join());
+        assert.deepEqual(external.filter((path) => !path.startsWith("cloudflare:")), []);
+      });
+    }
   }
 
   test("by who brings the wasm", async () => {
@@ -50,6 +52,11 @@ describe("no module of Node.js is imported", () => {
     assert.deepEqual(names.filter((name) => name.startsWith("wasm-")), [], "it brings none itself");
     assert.deepEqual(external, []);
   });
+});
+
+test("the entry for version 3 is paid for by its users only", async () => {
+  const { names } = await reached("index.js", ["workerd"]);
+  assert.deepEqual(names.filter((name) => /^(v3|sha256)/.test(name)), []);
 });
 
 test("every file of the TypeScript layer has a map with its source", async () => {

@@ -1,4 +1,4 @@
-// What the README tells its readers to write compiles, and its Workers deliver.
+// What the documents tell their readers to write compiles, and the Workers in them deliver.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -13,45 +13,58 @@ import { receiverFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 import { bundle, workersFor } from "./support/workerd.mjs";
 
-const README = await readFile(join(ROOT, "README.md"), "utf8");
-const SNIPPETS = [...README.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code);
+const [README, MIGRATING] = await Promise.all(["README.md", "docs/migrating-from-v3.md"].map(snippetsOf));
 
-test("every TypeScript snippet compiles as a strict user compiles it", async (t) => {
-  const folder = await folderWithPackages(t);
-  assert.ok(SNIPPETS.length >= 2, "the README has TypeScript snippets");
-  const files = SNIPPETS.map((_, index) => `snippet-${index}.mts`);
-  await Promise.all(SNIPPETS.map((code, index) => writeFile(join(folder, files[index]), code)));
-  const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
-  const tsc = join(ROOT, "node_modules/.bin/tsc");
-  await promisify(execFile)(tsc, [...options, ...files], { cwd: folder }).catch(({ stdout }) => assert.fail(stdout));
-});
+async function snippetsOf(document) {
+  const text = await readFile(join(ROOT, document), "utf8");
+  return { document, snippets: [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code) };
+}
 
-test("the Worker of the first snippet is traced and delivers by itself", async (t) => {
-  const { call, trees } = await startSnippet(t, (code) => code.includes("await request.text()"));
+for (const { document, snippets } of [README, MIGRATING]) {
+  test(`every TypeScript snippet of ${document} compiles as a strict user compiles it`, async (t) => {
+    const folder = await folderWithPackages(t);
+    assert.ok(snippets.length >= 2, "there are TypeScript snippets");
+    const files = snippets.map((_, index) => `snippet-${index}.mts`);
+    await Promise.all(snippets.map((code, index) => writeFile(join(folder, files[index]), code)));
+    const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
+    const tsc = join(ROOT, "node_modules/.bin/tsc");
+    await promisify(execFile)(tsc, [...options, ...files], { cwd: folder }).catch(({ stdout }) => assert.fail(stdout));
+  });
+}
+
+test("the README's first Worker is traced and delivers by itself", async (t) => {
+  const { call, trees } = await startSnippet(t, README, (code) => code.includes("await request.text()"));
   assert.equal(await call({ method: "POST", body: "Why?" }), "An answer to: Why?");
-  assert.match(await trees(2), /SPAN +POST \/[^]*GENERATION +answer/);
+  await trees(/SPAN +POST \/[^]*GENERATION +answer/);
 });
 
-test("the Worker that flushes by hand delivers after its response", async (t) => {
-  const { call, trees } = await startSnippet(t, (code) => code.includes("ctx.waitUntil(langfuse.flush())"));
+test("the README's Worker that flushes by hand delivers after its response", async (t) => {
+  const { call, trees } = await startSnippet(t, README, (code) => code.includes("ctx.waitUntil(langfuse.flush())"));
   assert.equal(await call(), "Hello!");
-  assert.match(await trees(1), /GENERATION +answer +1 → 2 tokens +gpt-4o/);
+  await trees(/GENERATION +answer +1 → 2 tokens +gpt-4o/);
 });
 
-/** Starts the Worker of the snippet that `isMeant` picks, and a receiver for it. */
-async function startSnippet(t, isMeant) {
+test("the Worker that has come from version 3 delivers what it did", async (t) => {
+  const { call, trees } = await startSnippet(t, MIGRATING, () => true);
+  assert.equal(await call(), "Hello!");
+  await trees(/SPAN +chat\n└─ GENERATION +answer +1 → 2 tokens +gpt-4o\nSCORE +quality +1/);
+});
+
+/** Starts the Worker of the first snippet that `isMeant` picks, and a receiver for it. */
+async function startSnippet(t, { snippets }, isMeant) {
   const receiver = await receiverFor(t);
   const folder = await folderWithPackages(t);
   const entry = join(folder, "worker.mts");
-  await writeFile(entry, SNIPPETS.find(isMeant));
+  await writeFile(entry, snippets.find(isMeant));
   const { publicKey, secretKey, baseUrl } = receiver.options;
   const bindings = { LANGFUSE_PUBLIC_KEY: publicKey, LANGFUSE_SECRET_KEY: secretKey, LANGFUSE_BASE_URL: baseUrl };
   const modules = await bundle(pathToFileURL(entry));
   const compatibility = { compatibilityDate: "2026-04-01", compatibilityFlags: ["nodejs_compat"] };
-  const worker = await workersFor(t, compatibility, [{ name: "readme", modules, bindings }]);
+  const worker = await workersFor(t, compatibility, [{ name: "document", modules, bindings }]);
   return {
     call: async (init) => (await fetch(worker.url, init)).text(),
-    trees: (count) => until(async () => (await receiver.state()).observations >= count && receiver.trees()),
+    /** Until these have arrived. */
+    trees: (expected) => until(async () => expected.test(await receiver.trees())),
   };
 }
 

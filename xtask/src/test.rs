@@ -150,8 +150,11 @@ fn types(project: &Project, _: &Tools) -> Result<()> {
     let sh = &project.sh;
     let tsc = project.npm_bin("tsc");
     // As a strict user sees the package, with TypeScript's default library and nothing else.
-    for types in ["index.d.ts", "raw.d.ts", "cjs/index.d.ts", "cjs/raw.d.ts"] {
-        cmd!(sh, "{tsc} --noEmit --strict --module nodenext --target es2022 pkg/dist/{types}").run()?;
+    let entries = ["index.d.ts", "raw.d.ts", "v3.d.ts", "cjs/index.d.ts", "cjs/raw.d.ts", "cjs/v3.d.ts"];
+    let mut programs = entries.map(|types| project.root.join("pkg/dist").join(types)).to_vec();
+    programs.extend(find(project, "tests/types", |name| name.ends_with(".mts"))?);
+    for program in programs {
+        cmd!(sh, "{tsc} --noEmit --strict --module nodenext --target es2022 {program}").run()?;
     }
     for tsconfig in find(project, "examples", |name| name == "tsconfig.json")? {
         cmd!(sh, "{tsc} --noEmit --project {tsconfig}").run()?;
