@@ -479,7 +479,16 @@ impl Observation {
 
     /// Takes over everything that `attributes` says.
     pub fn attributes(&self, attributes: Attributes) -> &Self {
-        self.update(|known| known.merge(attributes))
+        self.update_as(None, attributes)
+    }
+
+    /// As `attributes`, and says what it stands for from now on, if that changes.
+    pub(crate) fn update_as(&self, kind: Option<ObservationKind>, attributes: Attributes) -> &Self {
+        self.change(|observation| {
+            observation.kind = kind.unwrap_or(observation.kind);
+            observation.attributes.merge(attributes);
+        });
+        self
     }
 
     /// Replaces what it says of its trace. Children that start from now on say what it said when it started.

@@ -41,7 +41,7 @@ interface HiddenInClient {
 }
 interface HiddenInObservation {
   readonly isOpen: boolean;
-  takeOver(attributes: ObservationAttributes): void;
+  takeOver(attributes: ObservationAttributes, asType: ObservationType | undefined): void;
 }
 
 /** Options of a client. What is absent comes from `LANGFUSE_*` variables. */
@@ -429,10 +429,13 @@ export class Observation {
    * Takes over everything that `attributes` says, and returns the observation. After the end it does nothing. It never
    * throws: what cannot be read is left out.
    */
-  update(attributes: ObservationAttributes): Observation {
+  update(attributes: ObservationAttributes): Observation;
+  /** @internal */
+  update(attributes: ObservationAttributes, asType: ObservationType | undefined): Observation;
+  update(attributes: ObservationAttributes, asType?: ObservationType): Observation {
     if (this.#isOpen) {
       const text = attributesAsText(attributes, this.#client.mask) as ObservationAttributes;
-      this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(text));
+      this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(text, asType));
     }
     return this;
   }

@@ -2,7 +2,7 @@
 
 import type { Langfuse, Observation, StartObservationOptions } from "./client.js";
 import { activeObservation, current, withinObservation } from "./context.js";
-import type { ObservationAttributes } from "./core.js";
+import type { ObservationAttributes, ObservationType } from "./core.js";
 import { getLangfuse, messageOf } from "./observability.js";
 import { watched } from "./results.js";
 
@@ -69,11 +69,17 @@ export function observe<Arguments extends unknown[], Result, This>(
   };
 }
 
-/** Takes over what `attributes` says to the current observation. Without one it warns and does nothing. */
-export function updateActiveObservation(attributes: ObservationAttributes, options?: { client?: Langfuse }): void {
+/**
+ * Takes over what `attributes` says to the current observation, which stands for `options.asType` from now on, if that is given.
+ * Without a current observation it warns and does nothing.
+ */
+export function updateActiveObservation(
+  attributes: ObservationAttributes,
+  options?: { client?: Langfuse; asType?: ObservationType },
+): void {
   const observation = activeObservation(options?.client);
   if (observation) {
-    observation.update(attributes);
+    observation.update(attributes, options?.asType);
   } else {
     console.warn("langfuse-edge: updateActiveObservation: there is no current observation");
   }

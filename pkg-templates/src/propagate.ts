@@ -48,7 +48,8 @@ function valid(attributes: PropagatedAttributes): TraceAttributes {
   const kept: TraceAttributes = {};
   for (const name of ["userId", "sessionId", "traceName", "version"] as const) {
     const value = attributes[name];
-    if (value !== undefined && isShort(value, name)) {
+    // An empty one says nothing, and takes nothing away.
+    if (value && isShort(value, name)) {
       kept[name] = value;
     }
   }
@@ -64,7 +65,7 @@ function valid(attributes: PropagatedAttributes): TraceAttributes {
       Object.entries(metadata).filter(([name, value]) => isShort(value, `metadata.${name}`)),
     );
   }
-  if (prompt) {
+  if (prompt && isPrompt(prompt)) {
     kept.prompt = prompt;
   }
   return kept;
@@ -87,6 +88,15 @@ function isEnvironment(value: unknown): boolean {
     warn("environment", `1 to ${LONGEST_ENVIRONMENT} of a-z 0-9 _ - and must not begin with langfuse`);
   }
   return isValid;
+}
+
+/** Langfuse links a prompt by its name and the number of its version. */
+function isPrompt({ name, version, isFallback }: NonNullable<TraceAttributes["prompt"]>): boolean {
+  const isValid = !!name && typeof name === "string" && /^\d+$/.test(String(version));
+  if (!isValid && !isFallback) {
+    warn("prompt", "of a name and a version that is a whole number");
+  }
+  return isValid && !isFallback;
 }
 
 function warn(name: string, rule: string): void {

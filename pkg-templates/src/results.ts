@@ -61,6 +61,8 @@ const failed = (error: unknown, output?: unknown): Completion => ({ output, erro
 
 type Thenable = PromiseLike<unknown> & object;
 
+type Callback = ((settled: unknown) => unknown) | null | undefined;
+
 function isThenable(value: object): value is Thenable {
   return typeof (value as Partial<Thenable>).then === "function";
 }
@@ -75,18 +77,23 @@ function watchThenable(thenable: Thenable, watch: Watch): unknown {
   if (kind === Promise) {
     return thenable.then(fulfilled, rejected);
   }
+  // What the caller does comes after, in the same step: `then` need not give anything that goes on.
+  const then = (onFulfilled: Callback, onRejected: Callback) =>
+    thenable.then(
+      (value) => (typeof onFulfilled === "function" ? onFulfilled(fulfilled(value)) : fulfilled(value)),
+      (error: unknown) => {
+        watch.complete(failed(error));
+        if (typeof onRejected !== "function") throw error;
+        return onRejected(error);
+      },
+    );
   // One with methods of its own, or one that does nothing until somebody asks for its value: so nobody else asks.
   return new Proxy(thenable, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
       if (typeof value !== "function") return value;
-      if (name === "then") {
-        return (...[onFulfilled, onRejected]: Parameters<Thenable["then"]>) =>
-          target.then(fulfilled, rejected).then(onFulfilled, onRejected);
-      }
-      if (name === "catch") {
-        return (onRejected?: (reason: unknown) => unknown) => target.then(fulfilled, rejected).then(undefined, onRejected);
-      }
+      if (name === "then") return then;
+      if (name === "catch") return (onRejected: Callback) => then(undefined, onRejected);
       return value.bind(target);
     },
   });

@@ -6,6 +6,8 @@ export interface SpanContext {
   traceId: string;
   /** 16 hex digits. */
   spanId: string;
+  /** Of OpenTelemetry's contexts, which can be given as they are. It is not looked at. */
+  traceFlags?: number;
 }
 
 /**

@@ -181,15 +181,16 @@ impl Observation {
         &self,
         #[wasm_bindgen(unchecked_param_type = "ObservationAttributes")] attributes: &JsValue,
     ) -> Self {
-        self.take_over(attributes);
+        self.take_over(attributes, &JsValue::UNDEFINED);
         Self { inner: Rc::clone(&self.inner), kind: self.kind }
     }
 
-    /// As `update`, without the handle that it returns: for a JavaScript layer that returns its own object.
+    /// As `update`, without the handle that it returns: for a JavaScript layer that returns its own object. `kind` is what it
+    /// stands for from now on, if that changes.
     #[wasm_bindgen(js_name = takeOver, skip_typescript)]
-    pub fn take_over(&self, attributes: &JsValue) {
+    pub fn take_over(&self, attributes: &JsValue, kind: &JsValue) {
         if self.inner.is_open() {
-            self.inner.attributes(convert::attributes(attributes));
+            self.inner.update_as(convert::kind(kind), convert::attributes(attributes));
         }
     }
 

@@ -204,17 +204,19 @@ pub(super) fn start_options(js: &JsValue) -> StartOptions {
     if !js.is_object() {
         return StartOptions::default();
     }
-    let kind = named(js, "asType").and_then(|kind| kind.as_string());
     let context = |name| named(js, name).and_then(|context| span_context(&context).map_err(warn::<()>).ok());
     StartOptions {
-        kind: kind
-            .map_or(Ok(ObservationKind::Span), |kind| ObservationKind::parse(&kind))
-            .unwrap_or_else(warn),
+        kind: named(js, "asType").and_then(|name| kind(&name)).unwrap_or_default(),
         start: named(js, "startTime").and_then(|start| time(&start)),
         parent: context("parentSpanContext"),
         context: context("spanContext"),
         trace: named(js, "trace").map(|trace| trace_attributes(&trace)),
     }
+}
+
+/// A kind by its name.
+pub(super) fn kind(name: &JsValue) -> Option<ObservationKind> {
+    ObservationKind::parse(&name.as_string()?).map(Some).unwrap_or_else(warn)
 }
 
 /// Tracing does not break its host: what cannot be used is said on the console and left out.

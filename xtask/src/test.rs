@@ -15,7 +15,7 @@ const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     ("format", format),
     ("lint", lint),
     ("lint wasm32", lint_wasm),
@@ -28,6 +28,7 @@ const STEPS: [Step; 15] = [
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
+    ("golden comparison", golden),
     ("runtimes", |project, _| runtimes::table(project)),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
     ("demo", run_demo),
@@ -169,6 +170,14 @@ fn javascript(project: &Project, _: &Tools) -> Result<()> {
         .env("LANGFUSE_EDGE_BIN", project.receiver())
         .env("LANGFUSE_EDGE_BARE", dist::bare_package_dir(project))
         .env("LANGFUSE_EDGE_RUST_WORKER", rust_worker_dir(project))
+        .run()?;
+    Ok(())
+}
+
+/// What arrives is what Langfuse's own client sends, but for the listed differences.
+fn golden(project: &Project, _: &Tools) -> Result<()> {
+    cmd!(project.sh, "node --test --test-reporter=spec tests/golden/golden.test.mjs")
+        .env("LANGFUSE_EDGE_BIN", project.receiver())
         .run()?;
     Ok(())
 }

@@ -71,6 +71,8 @@ pub(super) struct Generation {
 pub(super) struct Received {
     pub(super) start_time_unix_nano: Option<Value>,
     pub(super) end_time_unix_nano: Option<Value>,
+    pub(super) span_kind: Option<Value>,
+    pub(super) span_status: Option<Value>,
     /// Shown as plain values by key; the same list as the next field.
     #[serde(serialize_with = "plain")]
     pub(super) attributes: Arc<Value>,

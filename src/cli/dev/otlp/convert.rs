@@ -107,6 +107,8 @@ impl Origin {
             received: Received {
                 start_time_unix_nano: span.get("startTimeUnixNano").cloned(),
                 end_time_unix_nano: span.get("endTimeUnixNano").cloned(),
+                span_kind: span.get("kind").cloned(),
+                span_status: span.get("status").cloned(),
                 attributes: Arc::clone(&received),
                 otlp_attributes: received,
                 scope: Arc::clone(&self.scope),
