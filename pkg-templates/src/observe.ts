@@ -1,5 +1,6 @@
 /** Observations around functions: current while the function runs, ended when its result is complete. */
 
+import { warn } from "#process";
 import type { Langfuse, Observation, StartObservationOptions } from "./client.js";
 import { activeObservation, current, withinObservation } from "./context.js";
 import type { ObservationAttributes } from "./core.js";
@@ -75,7 +76,7 @@ export function updateActiveObservation(attributes: ObservationAttributes, optio
   if (observation) {
     observation.update(attributes);
   } else {
-    console.warn("langfuse-edge: updateActiveObservation: there is no current observation");
+    warn("langfuse-edge: updateActiveObservation: there is no current observation");
   }
 }
 

@@ -1,5 +1,6 @@
 /** Scores. */
 
+import { warn as say } from "#process";
 import { activeObservation } from "./context.js";
 import type { ScoreBody, ScoreData } from "./core.js";
 
@@ -81,5 +82,5 @@ function missing(body: ScoreBody): string | undefined {
 }
 
 function warn(problem: string): void {
-  console.warn(`langfuse-edge: the score is left out: ${problem}`);
+  say(`langfuse-edge: the score is left out: ${problem}`);
 }
