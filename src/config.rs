@@ -28,12 +28,27 @@ pub enum Setting {
     Timeout,
     /// Records that make a long-lived process send. Default: 100.
     FlushAt,
-    /// Seconds a record waits in a long-lived process before it is sent. Default: 5.
+    /// Seconds a record waits in a long-lived process before it is sent; 0 for as long as it takes to be
+    /// [`FlushAt`](Self::FlushAt) records. Default: 5.
     FlushInterval,
     /// What becomes of records that may have arrived, as after a time-out: `retry` sends them again, with the same ids and
     /// start times, which Langfuse merges; `give_up` drops them. Default: `retry`.
     Ambiguous,
 }
+
+/// The variables in which builds keep the program's revision, as Langfuse's Python client knows them.
+const REVISION: [&str; 10] = [
+    "RENDER_GIT_COMMIT",
+    "CI_COMMIT_SHA",
+    "CIRCLE_SHA1",
+    "SOURCE_VERSION",
+    "TRAVIS_COMMIT",
+    "GIT_COMMIT",
+    "GITHUB_SHA",
+    "BITBUCKET_COMMIT",
+    "BUILD_SOURCEVERSION",
+    "DRONE_COMMIT_SHA",
+];
 
 impl Setting {
     /// Every setting with the name of its option and its environment variables, the first one first.
@@ -91,19 +106,32 @@ impl Options {
     /// Fills what is absent from environment variables, through `lookup`.
     ///
     /// `LANGFUSE_PUBLIC_KEY`, `LANGFUSE_SECRET_KEY`, `LANGFUSE_BASE_URL` (then `LANGFUSE_BASEURL`, then
-    /// `LANGFUSE_HOST`), `LANGFUSE_TRACING_ENABLED`, `LANGFUSE_TRACING_ENVIRONMENT`, `LANGFUSE_RELEASE`,
+    /// `LANGFUSE_HOST`), `LANGFUSE_TRACING_ENABLED`, `LANGFUSE_TRACING_ENVIRONMENT`, `LANGFUSE_RELEASE` (then the variable
+    /// in which Render, GitLab, CircleCI, Heroku, Travis, Jenkins, GitHub, Bitbucket, Azure or Drone keeps the commit),
     /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`, `LANGFUSE_AMBIGUOUS`.
     #[must_use]
-    pub fn or_env(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn or_env(self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut options = self.or_variables(lookup);
+        options.fill(Setting::Release, &REVISION, lookup);
+        options
+    }
+
+    /// As [`or_env`](Self::or_env), without the variables of builds: where there is a process, the JavaScript layer knows
+    /// them.
+    pub(crate) fn or_variables(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
         for &(setting, _, variables) in &Setting::ALL {
-            if self.get(setting).is_none() {
-                let from_env = |name: &&str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
-                if let Some(value) = variables.iter().find_map(from_env) {
-                    self.set(setting, value);
-                }
-            }
+            self.fill(setting, variables, lookup);
         }
         self
+    }
+
+    fn fill(&mut self, setting: Setting, variables: &[&str], lookup: &dyn Fn(&str) -> Option<String>) {
+        if self.get(setting).is_none() {
+            let from_env = |name: &&str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
+            if let Some(value) = variables.iter().find_map(from_env) {
+                self.set(setting, value);
+            }
+        }
     }
 
     /// Checks everything. Absent keys are not an error: tracing is then [`Setup::Disabled`].
@@ -199,9 +227,14 @@ impl Options {
         let seconds = self.get(setting).map_or(Some(default), |text| {
             parse_billionths(text).map(|billionths| Duration::from_millis(billionths / 1_000_000))
         });
-        seconds
-            .filter(|seconds| !seconds.is_zero() && *seconds <= A_DAY)
-            .ok_or_else(|| setting.error("seconds above 0 and at most 86400, such as 5 or 0.5"))
+        let may_be_zero = setting == Setting::FlushInterval;
+        seconds.filter(|seconds| (may_be_zero || !seconds.is_zero()) && *seconds <= A_DAY).ok_or_else(|| {
+            setting.error(if may_be_zero {
+                "0 or seconds up to 86400, such as 5 or 0.5"
+            } else {
+                "seconds above 0 and at most 86400, such as 5 or 0.5"
+            })
+        })
     }
 }
 
@@ -275,7 +308,7 @@ impl Config {
         self.flush_at
     }
 
-    /// How long a record waits in a long-lived process before it is sent.
+    /// How long a record waits in a long-lived process before it is sent; zero when that alone is no reason.
     #[must_use]
     pub fn flush_interval(&self) -> Duration {
         self.flush_interval

@@ -14,6 +14,8 @@ export type {
   Stats,
   TraceAttributes,
 } from "./core.js";
+export { flushOnSignals } from "./lifecycle.js";
+export type { SignalOptions } from "./lifecycle.js";
 export { maskPatterns } from "./mask.js";
 export type { Mask, MaskPattern } from "./mask.js";
 export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";

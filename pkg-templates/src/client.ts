@@ -2,6 +2,7 @@
 
 /// <reference lib="esnext.disposable" />
 
+import { attend, environment, follow, warn } from "#process";
 import { Langfuse as CoreClient, Observation as CoreObservation } from "./core.js";
 import type {
   FlushOptions,
@@ -18,6 +19,7 @@ import { attributesAsText, traceAsText } from "./attributes.js";
 import { current } from "./context.js";
 import { generation, giveUp, guarded } from "./instance.js";
 import type { Mask } from "./mask.js";
+import { askForProject, serverOf } from "./project.js";
 import { Scores } from "./score.js";
 import { parseTraceparent, traceparentOf, type SpanContext } from "./trace-id.js";
 
@@ -26,6 +28,8 @@ interface Life {
   readonly generation: number;
   /** Absent until it is needed, and when it is freed. */
   core?: CoreClient | undefined;
+  /** Further headers of its requests, with names in lower case. */
+  readonly headers: Record<string, string>;
   /** How many records wait or are in flight: kept by the core, outside of its memory. */
   held: number;
   /** How many lost records the core knows of and no report has told. */
@@ -51,7 +55,25 @@ export interface LangfuseOptions extends CoreOptions {
    * ones. Default: nothing is hidden.
    */
   mask?: Mask;
+  /** Further headers of every request, as a proxy in front of the server may want them. Those of the client itself stay. */
+  additionalHeaders?: Record<string, string>;
+  /**
+   * `immediate` sends as soon as something is recorded, in full batches all the same: it is `flushAt: 1`. Default: batched.
+   * In a long-lived process only: elsewhere `flush()` sends.
+   */
+  exportMode?: "immediate" | "batched";
+  /** Does nothing: no media are uploaded. Here for those who come from Langfuse's own clients, as the others below. */
+  mediaUploadEnabled?: boolean;
+  /** Does nothing: what is recorded here is for Langfuse, so there is nothing to select. */
+  shouldExportSpan?: unknown;
+  /** Does nothing: no integration names itself. */
+  sdkIntegration?: string;
+  /** Does nothing: what can be tried again is tried again until the flush is over, and by the next one. */
+  fetchRetryCount?: number;
 }
+
+/** Options that are no variables. */
+type OwnOptions = Pick<LangfuseOptions, "mask" | "additionalHeaders" | "exportMode">;
 
 /** How an observation starts. */
 export interface StartObservationOptions extends Omit<CoreStartOptions, "parentSpanContext" | "spanContext" | "trace"> {
@@ -67,14 +89,18 @@ class Client {
   isEnabled = false;
   /** Lost records that the core is to be told of. */
   lost = 0;
-  life = lifeIn(-1);
+  life: Life;
+  /** Plain text, which requests may share. */
+  projectId: string | undefined;
 
   /** `make` is absent when the client is not to be made again. */
   constructor(
     readonly langfuse: Langfuse,
     readonly mask: Mask | undefined,
+    headers: Record<string, string>,
     public make?: () => CoreClient,
   ) {
+    this.life = lifeIn(-1, headers);
     let problem: unknown;
     const core = guarded(() => {
       try {
@@ -97,7 +123,7 @@ class Client {
     let { life } = this;
     if (life.generation !== generation) {
       this.lost += life.held + life.untold;
-      this.life = life = lifeIn(generation);
+      this.life = life = lifeIn(generation, life.headers);
     }
     if (!life.core && this.make) {
       const core = this.make();
@@ -106,6 +132,7 @@ class Client {
       this.make = () => CoreClient.fromEnv(life);
       this.isEnabled = core.enabled;
       life.core = core;
+      attend(this, life);
     }
     if (life.core && this.lost) {
       (life.core as CoreClient & HiddenInClient).countLost(this.lost);
@@ -181,11 +208,26 @@ class Client {
       giveUp(life.generation);
       if (life === this.life) {
         // Its report tells the loss, so no other does.
-        this.life = lifeIn(-1);
+        this.life = lifeIn(-1, life.headers);
       }
       return lossReport(life.held + life.untold);
     };
-    return promise.then(settled).catch(disrupted);
+    const report = promise.then(settled).catch(disrupted);
+    follow(this, report);
+    return report;
+  }
+
+  /** The project's id, asked for now; undefined, after a warning that says why, when it cannot be had. */
+  async askForProject(): Promise<string | undefined> {
+    try {
+      if (!this.isEnabled) {
+        throw new Error("tracing is disabled");
+      }
+      return (this.projectId = await askForProject(this.life));
+    } catch (error) {
+      warn(`langfuse-edge: ${(error as Error).message}`);
+      return undefined;
+    }
   }
 
   free(): void {
@@ -219,7 +261,7 @@ function parentOf(options: StartObservationOptions | null | undefined): SpanCont
   }
 }
 
-const lifeIn = (generation: number): Life => ({ generation, held: 0, untold: 0 });
+const lifeIn = (generation: number, headers: Record<string, string>): Life => ({ generation, headers, held: 0, untold: 0 });
 
 const NO_STATS: Stats = {
   recorded: 0,
@@ -251,7 +293,9 @@ const lossReport = (dropped: number): FlushReport => ({
 /**
  * A Langfuse client.
  *
- * Recording is synchronous and never throws. Nothing is sent until `flush()` is called.
+ * Recording is synchronous and never throws. `flush()` sends. In a long-lived process (Node.js, Deno, Bun) the client also
+ * sends by itself: after `flushAt` records or `flushInterval` seconds, and when the process has nothing left to do. Neither
+ * `process.exit()` nor a crash waits for that: see `flushOnSignals` for SIGTERM and SIGINT.
  *
  * A defect of the WebAssembly module below (a trap), or a lack of stack, costs the records that are not delivered yet:
  * the next flush reports them as dropped, with the reason `state_lost`. The client goes on with a new instance.
@@ -260,30 +304,36 @@ export class Langfuse {
   readonly #client: Client;
 
   /**
-   * A client with these options; what is absent comes from `process.env`, where the host has it.
+   * A client with these options; what is absent comes from `process.env`, where the host has it and lets it be read.
    * Without keys it is disabled: one warning, and every call is a no-op.
    *
    * @throws Error that names the option, when one has a value that cannot be used.
    */
   constructor(options?: LangfuseOptions | null);
   /** @internal */
-  constructor(options: Pick<LangfuseOptions, "mask"> | undefined, make: () => CoreClient);
-  constructor(options?: LangfuseOptions | null, make = () => new CoreClient(options)) {
+  constructor(options: OwnOptions | undefined, make: () => CoreClient);
+  constructor(
+    options?: LangfuseOptions | null,
+    make = () => new CoreClient(options, environment(undefined, options)),
+  ) {
     const mask = options?.mask;
     if (mask && typeof mask !== "function") {
       throw new Error("langfuse-edge: mask must be a function from { data } to the text that is recorded instead");
     }
-    this.#client = new Client(this, mask, make);
+    this.#client = new Client(this, mask, headersOf(options), make);
   }
 
   /**
    * A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
-   * Without `env`, as `new Langfuse()`.
+   * Without `env`, as `new Langfuse()`. Options are what no variable can say.
    *
    * @throws Error that names the variable, when one has a value that cannot be used.
    */
-  static fromEnv(env?: Record<string, unknown> | object, options?: Pick<LangfuseOptions, "mask">): Langfuse {
-    return new Langfuse(options, () => CoreClient.fromEnv(env));
+  static fromEnv(
+    env?: Record<string, unknown> | object,
+    options?: Pick<LangfuseOptions, "mask" | "additionalHeaders" | "exportMode">,
+  ): Langfuse {
+    return new Langfuse(options, () => CoreClient.fromEnv(environment(env, options)));
   }
 
   /** Whether anything is recorded. */
@@ -362,6 +412,26 @@ export class Langfuse {
   /** As `shutdown`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
+  }
+
+  /**
+   * Whether the server knows the keys, which is asked now. If not, one warning says why: wrong keys, another region, or no
+   * answer within `timeout`. It never rejects.
+   */
+  async authCheck(): Promise<boolean> {
+    return !!(await this.#client.askForProject());
+  }
+
+  /**
+   * Where a trace is shown. The server is asked once for the project that it is in; undefined, after a warning that says why,
+   * when it does not tell. It never rejects.
+   *
+   * @param traceId As `observation.traceId`, 32 hex digits.
+   */
+  async getTraceUrl(traceId: string): Promise<string | undefined> {
+    const client = this.#client;
+    const projectId = client.projectId ?? (await client.askForProject());
+    return projectId && `${serverOf(client.life)}/project/${projectId}/traces/${traceId}`;
   }
 
   /**
@@ -514,6 +584,15 @@ const Started = Observation as unknown as new (
   isOpen: boolean,
   trace: TraceAttributes | undefined,
 ) => Observation;
+
+/** In lower case, as the core has its own. */
+function headersOf(options: OwnOptions | null | undefined): Record<string, string> {
+  try {
+    return Object.fromEntries(new Headers(options?.additionalHeaders));
+  } catch {
+    throw new Error("langfuse-edge: additionalHeaders must be an object of header names and values that HTTP allows");
+  }
+}
 
 /** Frees what is not lost already. A borrow that a terminated request holds is no reason to give up the instance. */
 function discard(object: CoreClient | CoreObservation | undefined, of: number): void {

@@ -1,7 +1,9 @@
 /** The process-wide client. */
 
+import { warn } from "#process";
 import { Langfuse } from "./client.js";
 import type { FlushOptions, FlushReport } from "./core.js";
+import { sentenceOf } from "./report.js";
 import { shared } from "./shared.js";
 
 /** Makes this the process-wide client. */
@@ -26,7 +28,7 @@ function fromEnvironment(): Langfuse {
   try {
     return Langfuse.fromEnv();
   } catch (error) {
-    console.warn(`${messageOf(error)}: tracing is disabled`);
+    warn(`${messageOf(error)}: tracing is disabled`);
     return new Langfuse({ enabled: false });
   }
 }
@@ -40,10 +42,7 @@ function fromEnvironment(): Langfuse {
 export async function flushLangfuse(options?: FlushOptions): Promise<FlushReport> {
   const report = await getLangfuse().flush(options);
   if (!report.ok) {
-    const { delivered, rejected, retained, dropped } = report;
-    console.warn(
-      `langfuse-edge: flush: ${delivered} delivered, ${rejected.length} rejected, ${retained} retained, ${dropped} dropped`,
-    );
+    warn(sentenceOf(report));
   }
   return report;
 }

@@ -1,5 +1,6 @@
 /** Observations around functions: current while the function runs, ended when its result is complete. */
 
+import { warn } from "#process";
 import type { Langfuse, Observation, StartObservationOptions } from "./client.js";
 import { activeObservation, current, withinObservation } from "./context.js";
 import type { ObservationAttributes, ObservationType } from "./core.js";
@@ -81,7 +82,7 @@ export function updateActiveObservation(
   if (observation) {
     observation.update(attributes, options?.asType);
   } else {
-    console.warn("langfuse-edge: updateActiveObservation: there is no current observation");
+    warn("langfuse-edge: updateActiveObservation: there is no current observation");
   }
 }
 

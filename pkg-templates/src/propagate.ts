@@ -1,5 +1,6 @@
 /** What all observations of a trace say: the user, the session, tags. */
 
+import { warn as say } from "#process";
 import type { Langfuse } from "./client.js";
 import { current, within } from "./context.js";
 import type { TraceAttributes } from "./core.js";
@@ -100,5 +101,5 @@ function isPrompt({ name, version, isFallback }: NonNullable<TraceAttributes["pr
 }
 
 function warn(name: string, rule: string): void {
-  console.warn(`langfuse-edge: propagateAttributes: ${name} is left out: it must be ${rule}`);
+  say(`langfuse-edge: propagateAttributes: ${name} is left out: it must be ${rule}`);
 }

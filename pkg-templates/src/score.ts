@@ -1,5 +1,6 @@
 /** Scores. */
 
+import { warn as say } from "#process";
 import type { ScoreBody, ScoreData } from "./core.js";
 
 /** What a score can be of: an observation, or anything else that names one. */
@@ -82,5 +83,5 @@ function missing(body: ScoreBody): string | undefined {
 }
 
 function warn(problem: string): void {
-  console.warn(`langfuse-edge: the score is left out: ${problem}`);
+  say(`langfuse-edge: the score is left out: ${problem}`);
 }

@@ -2,6 +2,7 @@
 
 import type { Langfuse } from "./client.js";
 import type { Current } from "./context.js";
+import type { FlushOptions } from "./core.js";
 
 /** The part of `AsyncLocalStorage` that is used. */
 export interface Storage<T> {
@@ -9,10 +10,25 @@ export interface Storage<T> {
   run<R>(store: T, callback: () => R): R;
 }
 
+/** What sends for a client. */
+export interface SharedSender {
+  flush(options: FlushOptions): Promise<unknown>;
+  /** Sends what waits, because the process ends otherwise. */
+  flushAtTheEnd(): void;
+}
+
 interface Shared {
   langfuse?: Langfuse;
   /** Absent until it is first asked for, null where the host has none. */
   current?: Storage<Current> | null;
+  /** In a process, what sends for the clients. Absent until there is one. */
+  senders?: Set<WeakRef<SharedSender>>;
+  /** Takes those from the list that are no more. */
+  collected?: FinalizationRegistry<WeakRef<SharedSender>>;
+  /** What flushes on signals. */
+  hooks?: Set<unknown>;
+  /** How many of these are at it. */
+  ending?: number;
 }
 
 const KEY = Symbol.for("langfuse-edge");

@@ -162,7 +162,7 @@ impl Worker {
                     spawn_local(async move { reply(worker.drive(flush).await) });
                 }
                 Some(Command::SendInAWhile) => {
-                    due.get_or_insert_with(|| Instant::now() + self.interval);
+                    due = due.or_else(|| self.next_due());
                 }
                 Some(Command::IntervalIsOver) if is_sending => {
                     due = None;
@@ -171,7 +171,7 @@ impl Worker {
                 Some(Command::SendNow) if is_sending => (),
                 Some(Command::SendNow | Command::IntervalIsOver) => {
                     // What this flush does not cover waits for as long at most.
-                    due = (self.waiting() > 0).then(|| Instant::now() + self.interval);
+                    due = if self.waiting() > 0 { self.next_due() } else { None };
                     let worker = Rc::clone(&self);
                     own = Some(spawn_local(async move { worker.send_by_itself().await }));
                 }
@@ -223,6 +223,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// When the interval that begins now is over, if there is one.
+    fn next_due(&self) -> Option<Instant> {
+        (!self.interval.is_zero()).then(|| Instant::now() + self.interval)
     }
 
     fn waiting(&self) -> u64 {

@@ -35,15 +35,16 @@ pub struct Langfuse {
 
 #[wasm_bindgen]
 impl Langfuse {
-    /// A client with these options; what is absent comes from `process.env`, where the host has it.
-    /// Without keys it is disabled: one warning, and every call is a no-op.
+    /// A client with these options; what is absent comes from `env`, or without it from `process.env`, where the host
+    /// has it. Without keys it is disabled: one warning, and every call is a no-op.
     ///
     /// @throws Error that names the option, when one has a value that cannot be used.
     #[wasm_bindgen(constructor)]
     pub fn new(
         #[wasm_bindgen(unchecked_optional_param_type = "LangfuseOptions | null")] options: &JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "Record<string, unknown> | object")] env: &JsValue,
     ) -> Result<Self, JsError> {
-        Self::open(convert::langfuse_options(options).or_env(&host::env))
+        Self::open(convert::langfuse_options(options), env)
     }
 
     /// A client configured by the `LANGFUSE_*` variables of `env`: a Worker's `env` object, or anything like it.
@@ -52,16 +53,16 @@ impl Langfuse {
     /// @throws Error that names the variable, when one has a value that cannot be used.
     #[wasm_bindgen(js_name = fromEnv)]
     pub fn from_env(
-        #[wasm_bindgen(unchecked_optional_param_type = "Record<string, unknown> | object")] env: JsValue,
+        #[wasm_bindgen(unchecked_optional_param_type = "Record<string, unknown> | object")] env: &JsValue,
     ) -> Result<Self, JsError> {
-        let lookup = |name: &str| match env.is_object() {
-            true => host::named(&env, name)?.as_string(),
-            false => host::env(name),
-        };
-        Self::open(Options::default().or_env(&lookup))
+        Self::open(Options::default(), env)
     }
 
-    fn open(options: Options) -> Result<Self, JsError> {
+    fn open(options: Options, env: &JsValue) -> Result<Self, JsError> {
+        let options = options.or_variables(&|name| match env.is_object() {
+            true => host::named(env, name)?.as_string(),
+            false => host::env(name),
+        });
         match client::Langfuse::new(&options) {
             Ok(inner) => Ok(Self { inner, options }),
             Err(error) => Err(convert::error(&error)),

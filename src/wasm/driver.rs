@@ -11,7 +11,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use js_sys::Function;
+use js_sys::{Function, Object};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortController, Response};
 
@@ -245,7 +245,8 @@ impl Client {
     /// Sends a request. The promise is settled when its outcome has been handed to the exporter.
     fn send(&self, client: u32, request: &Request) -> Promise {
         let lease = request.lease.as_f64();
-        let Ok(Sent { response, abort }) = self.target.post(request.kind, &request.body) else {
+        let headers = self.account.get().map_or_else(Object::new, Account::headers);
+        let Ok(Sent { response, abort }) = self.target.post(request.kind, &request.body, &headers) else {
             return Promise::resolve(&self.take_failure(request.lease, None));
         };
         let failed = bound(TAKE_FAILURE, client, lease, &JsValue::UNDEFINED);

@@ -34,6 +34,9 @@ extern "C" {
     /// How many records would be lost.
     #[wasm_bindgen(method, setter)]
     pub(crate) fn set_held(this: &Account, records: f64);
+    /// Headers of every request, to which those that it must have are added.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn headers(this: &Account) -> Object;
     /// A setting of the client's, as the variable of an environment.
     #[cfg(feature = "js")]
     #[wasm_bindgen(method, indexing_setter)]
@@ -203,8 +206,11 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
     object.into()
 }
 
+/// `LANGFUSE_LOG_LEVEL=ERROR` is for those who want no warnings.
 pub(crate) fn warn(message: &str) {
-    web_sys::console::warn_1(&JsValue::from_str(message));
+    if env("LANGFUSE_LOG_LEVEL").as_deref() != Some("ERROR") {
+        web_sys::console::warn_1(&JsValue::from_str(message));
+    }
 }
 
 /// Where requests go, as plain text: nothing of one request is kept for another.
@@ -232,19 +238,19 @@ impl Target {
         }
     }
 
-    pub(crate) fn post(&self, kind: RecordKind, body: &[u8]) -> Result<Sent, JsValue> {
+    /// `headers` are further ones, with names in lower case.
+    pub(crate) fn post(&self, kind: RecordKind, body: &[u8], headers: &Object) -> Result<Sent, JsValue> {
         let credentials = base64(&[&self.public_key, ":", &self.secret_key].concat());
-        let headers = Object::new();
-        set_text(&headers, "authorization", &["Basic ", &credentials].concat());
-        set_text(&headers, "content-type", kind.content_type());
-        set_text(&headers, "x-langfuse-ingestion-version", "4");
-        set_text(&headers, "x-langfuse-sdk-name", "langfuse-edge");
-        set_text(&headers, "x-langfuse-sdk-version", env!("CARGO_PKG_VERSION"));
-        set_text(&headers, "x-langfuse-public-key", &self.public_key);
+        set_text(headers, "authorization", &["Basic ", &credentials].concat());
+        set_text(headers, "content-type", kind.content_type());
+        set_text(headers, "x-langfuse-ingestion-version", "4");
+        set_text(headers, "x-langfuse-sdk-name", "langfuse-edge");
+        set_text(headers, "x-langfuse-sdk-version", env!("CARGO_PKG_VERSION"));
+        set_text(headers, "x-langfuse-public-key", &self.public_key);
         let abort = AbortController::new()?;
         let init = Object::new();
         set_text(&init, "method", "POST");
-        set(&init, "headers", &headers);
+        set(&init, "headers", headers);
         // A copy outside wasm memory: a view would change under the request when the memory grows.
         set(&init, "body", &Uint8Array::from(body));
         // A redirected POST would arrive as a GET without its body, and be answered 200.

@@ -91,6 +91,13 @@ export interface LangfuseOptions {
   sampleRate?: number;
   /** Seconds one attempt to send may take (`LANGFUSE_TIMEOUT`). Default: 10. */
   timeout?: number;
+  /** Records that make a long-lived process send (`LANGFUSE_FLUSH_AT`). Default: 100. */
+  flushAt?: number;
+  /**
+   * Seconds a record waits in a long-lived process before it is sent (`LANGFUSE_FLUSH_INTERVAL`); 0 for as long as it takes to
+   * be `flushAt` records. Default: 5.
+   */
+  flushInterval?: number;
   /**
    * What becomes of records that may have arrived, as after a time-out (`LANGFUSE_AMBIGUOUS`): `retry` sends them again, with
    * the same ids and start times, which Langfuse merges; `give_up` drops them. Default: retry.

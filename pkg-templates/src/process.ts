@@ -1,0 +1,299 @@
+/**
+ * What a long-lived process has and a request, an isolate or a page has not: sending without being asked, an end to flush
+ * at, signals, and an environment of its own. Hosts without get `no-process.ts` for it: see the imports of package.json.
+ */
+
+import type { FlushOptions, FlushReport } from "./core.js";
+import type { SignalOptions } from "./lifecycle.js";
+import { sentenceOf } from "./report.js";
+import { shared } from "./shared.js";
+
+/** The part of a client that is used. */
+export interface Sender {
+  readonly isEnabled: boolean;
+  /** Never rejects. */
+  flush(method: "flush", options: FlushOptions): Promise<FlushReport>;
+}
+
+/** What the core tells of a client. */
+export interface Account {
+  /** How many records wait or are in flight: written whenever that changes. */
+  held: number;
+  readonly LANGFUSE_FLUSH_AT?: string;
+  readonly LANGFUSE_FLUSH_INTERVAL?: string;
+}
+
+/** Of a flush that nobody asked for. One that is under way when a program is done delays its end for as long. */
+const BACKGROUND_FLUSH_MS = 10_000;
+/** Of a flush that the end of a process waits for. */
+const LAST_FLUSH_MS = 5000;
+const DEFAULT_FLUSH_AT = 100;
+const DEFAULT_FLUSH_INTERVAL = 5;
+
+/** The variables in which builds keep the program's revision, as Langfuse's Python client knows them. */
+const RELEASE = [
+  "LANGFUSE_RELEASE",
+  "RENDER_GIT_COMMIT",
+  "CI_COMMIT_SHA",
+  "CIRCLE_SHA1",
+  "SOURCE_VERSION",
+  "TRAVIS_COMMIT",
+  "GIT_COMMIT",
+  "GITHUB_SHA",
+  "BITBUCKET_COMMIT",
+  "BUILD_SOURCEVERSION",
+  "DRONE_COMMIT_SHA",
+];
+
+const SIGNALS: [NodeJS.Signals, number][] = [
+  ["SIGINT", 2],
+  ["SIGTERM", 15],
+];
+
+const host = globalThis as {
+  process?: NodeJS.Process;
+  Deno?: { env: { get(name: string): string | undefined }; unrefTimer(timer: unknown): void };
+  navigator?: { userAgent?: string };
+};
+
+/** Undefined on hosts that have none, or only what looks like one. A bundle can bring this module there. */
+const own = host.navigator?.userAgent !== "Cloudflare-Workers" && host.process?.versions?.node ? host.process : undefined;
+
+/** Calls a function outside of any request: what is sent later is no part of the one that began to wait for it. */
+const outside: (act: () => void) => void =
+  own?.getBuiltinModule?.("node:async_hooks")?.AsyncLocalStorage?.snapshot?.() ?? ((act) => act());
+
+/** It was said that a flush nobody asked for has failed, and since then none has delivered everything. */
+let hasWarned = false;
+
+/** What sends for a client. It lives as long as the client, and keeps it alive only while records wait for the timer. */
+class Background {
+  /** The account in use; those of lost instances say nothing any more. */
+  account: Account | undefined;
+  #held = 0;
+  #flushAt = DEFAULT_FLUSH_AT;
+  /** 0 for no timer. */
+  #intervalMs = 0;
+  /** Records that start a flush at once. */
+  #full = DEFAULT_FLUSH_AT;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isStarting = false;
+  /** Flushes under way, the user's included. */
+  #flushes = 0;
+  /** The process was about to end, and since then nothing was recorded. */
+  #hadLastFlush = false;
+
+  constructor(readonly client: Sender) {}
+
+  keep(account: Account): void {
+    this.account = account;
+    this.#held = 0;
+    this.#flushAt = this.#full = Number(account.LANGFUSE_FLUSH_AT ?? DEFAULT_FLUSH_AT);
+    this.#intervalMs = 1000 * Number(account.LANGFUSE_FLUSH_INTERVAL ?? DEFAULT_FLUSH_INTERVAL);
+    let { held } = account;
+    // Weak, because the core has the account for as long as somebody has the client.
+    const reference = new WeakRef<Background>(this);
+    Object.defineProperty(account, "held", {
+      get: () => held,
+      // Called by the core while it records.
+      set: (records: number) => {
+        held = records;
+        const background = reference.deref();
+        if (background?.account === account) background.#holds(records);
+      },
+    });
+  }
+
+  flush(options: FlushOptions): Promise<FlushReport> {
+    return this.client.flush("flush", options);
+  }
+
+  /** A flush of anybody's has begun. */
+  async follow(report: Promise<FlushReport>): Promise<void> {
+    this.#flushes++;
+    this.#stopTimer();
+    const { retained } = await report;
+    this.#flushes--;
+    this.#full = this.#flushAt;
+    if (retained) {
+      // After a failure the next one waits for the interval, or for as many records again where there is none.
+      this.#full = this.#intervalMs ? Infinity : this.#held + this.#flushAt;
+    }
+    this.#wait();
+  }
+
+  /** The process ends when nothing is done now. */
+  flushAtTheEnd(): void {
+    if (this.#held && !this.#flushes && !this.#hadLastFlush) {
+      this.#hadLastFlush = true;
+      this.#flush(LAST_FLUSH_MS);
+    }
+  }
+
+  #holds(records: number): void {
+    if (records > this.#held) this.#hadLastFlush = false;
+    this.#held = records;
+    this.#wait();
+  }
+
+  #wait(): void {
+    if (!this.#held || !this.client.isEnabled) {
+      this.#stopTimer();
+    } else if (this.#flushes || this.#isStarting) {
+      return;
+    } else if (this.#held >= this.#full) {
+      this.#isStarting = true;
+      // What is recorded in the same turn travels along, in full batches.
+      queueMicrotask(() => {
+        this.#isStarting = false;
+        if (!this.#flushes) this.#flush(BACKGROUND_FLUSH_MS);
+      });
+    } else if (!this.#timer && this.#intervalMs) {
+      outside(() => {
+        this.#timer = setTimeout(() => {
+          this.#timer = undefined;
+          if (!this.#flushes) this.#flush(BACKGROUND_FLUSH_MS);
+        }, this.#intervalMs);
+      });
+      unref(this.#timer);
+    }
+  }
+
+  #flush(timeoutMs: number): void {
+    if (!this.#held || !this.client.isEnabled) return;
+    outside(async () => {
+      const report = await this.flush({ timeoutMs });
+      if (!report.ok && !hasWarned) warn(sentenceOf(report));
+      hasWarned = !report.ok;
+    });
+  }
+
+  #stopTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/** A process may end while it is set. Web timers, as Deno has them, are numbers. */
+function unref(timer: ReturnType<typeof setTimeout> | number | undefined): void {
+  if (typeof timer === "number") host.Deno?.unrefTimer(timer);
+  else timer?.unref?.();
+}
+
+const backgrounds = new WeakMap<Sender, Background>();
+
+/** From now on what the client records is sent without being asked for. */
+export function attend(client: Sender, account: Account): void {
+  if (!own) return;
+  let background = backgrounds.get(client);
+  if (!background) {
+    background = new Background(client);
+    backgrounds.set(client, background);
+    register(own, background);
+  }
+  background.keep(account);
+}
+
+/** A flush of the client's has begun. */
+export function follow(client: Sender, report: Promise<FlushReport>): void {
+  void backgrounds.get(client)?.follow(report);
+  if (isDebugging()) void report.then((report) => console.debug(sentenceOf(report)));
+}
+
+/** All copies of this module in a process have one list, of weak references, and one listener. */
+function register(process: NodeJS.Process, background: Background): void {
+  const state = shared();
+  if (!state.senders) {
+    const senders = (state.senders = new Set());
+    state.collected = new FinalizationRegistry((reference) => senders.delete(reference));
+    process.on("beforeExit", () => {
+      for (const sender of senders) sender.deref()?.flushAtTheEnd();
+    });
+  }
+  const reference = new WeakRef(background);
+  state.senders.add(reference);
+  state.collected?.register(background, reference);
+}
+
+/**
+ * The variables of an environment, without one those of the process, with what else says it. None is ever read that the
+ * host keeps to itself: Deno throws then.
+ */
+export function environment(env: unknown, options: { exportMode?: unknown } | null | undefined): object | undefined {
+  const given = typeof env === "object" && env ? (env as Record<string, unknown>) : undefined;
+  if (!own) return given;
+  const mode = options?.exportMode ?? "batched";
+  if (mode !== "batched" && mode !== "immediate") {
+    throw new Error("langfuse-edge: exportMode must be immediate or batched");
+  }
+  const get = (_: object, name: string): unknown => {
+    if (name === "LANGFUSE_FLUSH_AT" && mode === "immediate") return "1";
+    const names = name === "LANGFUSE_RELEASE" ? RELEASE : [name];
+    return names.map((name) => variable(name, given)).find((value) => value?.trim());
+  };
+  return new Proxy({}, { get });
+}
+
+function variable(name: string, env: Record<string, unknown> | undefined = own?.env): string | undefined {
+  try {
+    const value = env?.[name];
+    return typeof value === "string" ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isDebugging(): boolean {
+  return variable("LANGFUSE_LOG_LEVEL") === "DEBUG" || /^(true|1)$/i.test(variable("LANGFUSE_DEBUG") ?? "");
+}
+
+/** Says something on the console, unless `LANGFUSE_LOG_LEVEL=ERROR` is for silence. */
+export function warn(message: string): void {
+  if (variable("LANGFUSE_LOG_LEVEL") !== "ERROR") console.warn(message);
+}
+
+/** See `lifecycle.ts`. */
+export function flushOnSignals({ timeoutMs = LAST_FLUSH_MS, clients }: SignalOptions = {}): () => void {
+  if (!own) return () => {};
+  const process = own;
+  const state = shared();
+  const hooks = (state.hooks ??= new Set());
+  let isRemoved = false;
+
+  // In front of the others, of which those that are called once would be gone.
+  const install = () => SIGNALS.forEach(([signal]) => process.prependListener(signal, hook));
+  const uninstall = () => SIGNALS.forEach(([signal]) => process.off(signal, hook));
+
+  async function hook(signal: NodeJS.Signals): Promise<void> {
+    const others = process.listeners(signal).filter((listener) => !hooks.has(listener));
+    // Another signal does now what it would have done: without other listeners it ends the process at once.
+    uninstall();
+    state.ending = (state.ending ?? 0) + 1;
+    const flushed = clients ? [...clients] : [...(state.senders ?? [])].map((reference) => reference.deref());
+    await Promise.allSettled(flushed.map((client) => client?.flush({ timeoutMs })));
+    state.ending--;
+    if (others.length) {
+      if (!isRemoved) install();
+    } else if (!state.ending) {
+      endBy(process, signal);
+    }
+  }
+
+  hooks.add(hook);
+  install();
+  return () => {
+    isRemoved = true;
+    hooks.delete(hook);
+    uninstall();
+  };
+}
+
+/** As the signal ends a process that has no listener for it. */
+function endBy(process: NodeJS.Process, signal: NodeJS.Signals): void {
+  try {
+    process.kill(process.pid, signal);
+  } catch {
+    // Deno wants a permission for it. This is what a shell makes of the signal.
+    process.exit(128 + (new Map(SIGNALS).get(signal) ?? 0));
+  }
+}
