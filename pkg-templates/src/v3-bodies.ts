@@ -1,6 +1,12 @@
 /** What programs for version 3 of Langfuse's client say, and what the core takes of it. */
 
-import type { ObservationAttributes, ObservationLevel, ScoreBody as CoreScoreBody, ScoreDataType, TraceAttributes } from "./core.js";
+import type {
+  ObservationAttributes,
+  ObservationLevel,
+  ScoreBody as CoreScoreBody,
+  ScoreDataType,
+  TraceAttributes,
+} from "./core.js";
 import { sha256 } from "./sha256.js";
 import { readable } from "./text.js";
 
@@ -128,7 +134,11 @@ export function timeOf(time: unknown): Date | undefined {
 }
 
 /** What an observation says; `given` is the id the caller has chosen. */
-export function attributesOf(body: GenerationBody, mask: MaskFunction | undefined, given?: string | null): ObservationAttributes {
+export function attributesOf(
+  body: GenerationBody,
+  mask: MaskFunction | undefined,
+  given?: string | null,
+): ObservationAttributes {
   const { usage, usageDetails, costDetails } = body;
   const counted = usage ? countsOf(usage as Record<string, unknown>) : {};
   const { prompt = promptNamed(body as Record<string, unknown>) } = body;
@@ -246,7 +256,8 @@ interface Counted {
 }
 
 function countsOf(usage: Record<string, unknown>): Counted {
-  const { input, output, total, unit, inputCost, outputCost, totalCost, promptTokens, completionTokens, totalTokens, ...others } = usage;
+  const { promptTokens, completionTokens, totalTokens, unit, ...longer } = usage;
+  const { input, output, total, inputCost, outputCost, totalCost, ...others } = longer;
   const usageDetails = withoutNulls({
     // OpenAI's own names, which Langfuse reads itself.
     ...others,

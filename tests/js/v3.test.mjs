@@ -310,6 +310,32 @@ describe("what is sent when", () => {
     assert.deepEqual([rows.forgotten.output, rows.forgotten.parentObservationId], ["late", rows.trace.id]);
   });
 
+  test("a trace with an open span waits for it, for a minute after it was last used", async () => {
+    mock.timers.enable({ apis: ["Date"], now: Date.UTC(2026, 0, 1) });
+    try {
+      const langfuse = client();
+      langfuse.trace({ name: "forgetful" }).span({ name: "forgotten" });
+      const flushed = async () => {
+        langfuse.trace({ name: "other" });
+        return Object.keys(await arrived(langfuse)).sort();
+      };
+      mock.timers.tick(59_999);
+      assert.deepEqual(await flushed(), ["other"]);
+      mock.timers.tick(1);
+      assert.deepEqual(await flushed(), ["forgetful", "other"]);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  test("no root is lost when there are many and nobody flushes", async () => {
+    const langfuse = client({ flushAt: 1_000_000 });
+    for (let n = 0; n < 12_000; n++) langfuse.trace({ name: "many" });
+    assert.equal((await langfuse.flushAsync()).delivered, 12_000);
+    const levels = new Set((await receiver.rows()).map(({ level }) => level));
+    assert.deepEqual([...levels], ["DEFAULT"], "none is said to have never ended");
+  });
+
   test("what is said of a trace after its root has arrived, a second root says", async () => {
     const langfuse = client();
     const trace = langfuse.trace({ name: "trace", input: "in" });
