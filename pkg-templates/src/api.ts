@@ -1,7 +1,7 @@
 /** The Langfuse client whose flush can be trusted, for every JavaScript host. */
 
 export { Langfuse, Observation } from "./client.js";
-export type { LangfuseOptions, StartObservationOptions } from "./client.js";
+export type { AttributesOf, LangfuseOptions, SpanAttributes, StartObservationOptions } from "./client.js";
 export type {
   FlushOptions,
   FlushReport,
@@ -29,7 +29,7 @@ export {
 } from "./observe.js";
 export type { ActiveObservationOptions, ObserveOptions } from "./observe.js";
 export { propagateAttributes } from "./propagate.js";
-export type { PropagatedAttributes } from "./propagate.js";
+export type { PropagatedAttributes, PropagateOptions } from "./propagate.js";
 export type { Scored, Scores } from "./score.js";
 export { createTraceId, parseTraceparent } from "./trace-id.js";
 export type { SpanContext } from "./trace-id.js";

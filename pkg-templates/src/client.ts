@@ -21,6 +21,7 @@ import { generation, giveUp, guarded } from "./instance.js";
 import type { Mask } from "./mask.js";
 import { askForProject, serverOf } from "./project.js";
 import { Scores } from "./score.js";
+import { mergedTrace } from "./trace.js";
 import { parseTraceparent, traceparentOf, type SpanContext } from "./trace-id.js";
 
 /** A client in one instance, and what is known of it when that is lost. */
@@ -75,11 +76,26 @@ export interface LangfuseOptions extends CoreOptions {
 /** Options that are no variables. */
 type OwnOptions = Pick<LangfuseOptions, "mask" | "additionalHeaders" | "exportMode">;
 
+/** What an observation that is no generation says. */
+export type SpanAttributes = Pick<
+  ObservationAttributes,
+  "input" | "output" | "metadata" | "level" | "statusMessage" | "version" | "environment"
+>;
+
+/** What an observation of this type says: generations and embeddings have a model, usage, costs and a prompt. */
+export type AttributesOf<Type extends ObservationType> = Type extends "generation" | "embedding"
+  ? ObservationAttributes
+  : SpanAttributes;
+
 /** How an observation starts. */
-export interface StartObservationOptions extends Omit<CoreStartOptions, "parentSpanContext" | "spanContext" | "trace"> {
+export interface StartObservationOptions<Type extends ObservationType = ObservationType>
+  extends Omit<CoreStartOptions, "asType" | "parentSpanContext" | "spanContext" | "trace"> {
+  /** Default: span. An `event` ends when it starts. */
+  asType?: Type;
   /**
    * The observation above it, when that is in another process or was started by another client: its ids, or a `traceparent`
-   * header. Default: the current observation of the client, on hosts with `AsyncLocalStorage`.
+   * header. One that cannot be used is left out, with a warning. Default: the current observation of the client, on hosts
+   * with `AsyncLocalStorage`.
    */
   parentSpanContext?: SpanContext | string;
 }
@@ -142,19 +158,24 @@ class Client {
     return life.core;
   }
 
-  /** `above` is the core's observation that this is a child of, if it is one and its instance is in use. */
-  observe(
+  /**
+   * `above` is the core's observation that this is a child of, if it is one and its instance is in use; `inherited` is what
+   * that has said of its trace since it started.
+   */
+  observe<Type extends ObservationType>(
     above: (() => CoreObservation | undefined) | undefined,
+    inherited: TraceAttributes | undefined,
     trace: TraceAttributes | undefined,
     name: string,
     attributes: ObservationAttributes | null | undefined,
-    options: StartObservationOptions | null | undefined,
-  ): Observation {
+    options: StartObservationOptions<Type> | null | undefined,
+  ): Observation<Type> {
     const text = attributesAsText(attributes, this.mask);
     const parent = parentOf(options);
+    const isInherited = trace === inherited && above?.();
     const core = Object.create(options ?? null, {
       ...(parent && { parentSpanContext: { value: parent } }),
-      ...(trace && { trace: { value: traceAsText(trace, this.mask) } }),
+      ...(trace && !isInherited && { trace: { value: traceAsText(trace, this.mask) } }),
     }) as CoreStartOptions;
     let isOpen = false;
     const started = guarded(() => {
@@ -164,7 +185,7 @@ class Client {
       isOpen = started?.isOpen ?? false;
       return started;
     });
-    const observation = new Started(this, started, isOpen, trace);
+    const observation = new Started<Type>(this, started, isOpen, trace);
     if (!started && this.isEnabled) {
       this.lost++;
     }
@@ -242,12 +263,15 @@ class Client {
 /** The core says what is wrong with it. */
 const NO_CONTEXT: SpanContext = { traceId: "", spanId: "" };
 
-/** A getter of the user's that throws says that there is one. */
+/** Whether the options name a parent that can be one. What is wrong with another the core says. */
 function hasParent(options: StartObservationOptions | null | undefined): boolean {
   try {
-    return !!options?.parentSpanContext;
+    const parent = options?.parentSpanContext;
+    if (!parent) return false;
+    const ids = typeof parent === "string" ? parent : `00-${parent.traceId}-${parent.spanId}-00`.toLowerCase();
+    return !!parseTraceparent(ids);
   } catch {
-    return true;
+    return false;
   }
 }
 
@@ -317,7 +341,7 @@ export class Langfuse {
     make = () => new CoreClient(options, environment(undefined, options)),
   ) {
     const mask = options?.mask;
-    if (mask && typeof mask !== "function") {
+    if (mask !== undefined && mask !== null && typeof mask !== "function") {
       throw new Error("langfuse-edge: mask must be a function from { data } to the text that is recorded instead");
     }
     this.#client = new Client(this, mask, headersOf(options), make);
@@ -363,16 +387,16 @@ export class Langfuse {
    * @param attributes What it says from the start. Default: nothing.
    * @param options Its type (default: span), its start (default: now), its parent (default: none).
    */
-  startObservation(
+  startObservation<Type extends ObservationType = "span">(
     name: string,
-    attributes?: ObservationAttributes | null,
-    options?: StartObservationOptions | null,
-  ): Observation {
+    attributes?: AttributesOf<Type> | null,
+    options?: StartObservationOptions<Type> | null,
+  ): Observation<Type> {
     const own = current(this);
     if (own?.observation && !hasParent(options)) {
       return own.observation.startObservation(name, attributes, options);
     }
-    return this.#client.observe(undefined, own?.propagated, name, attributes, options);
+    return this.#client.observe(undefined, undefined, own?.propagated, name, attributes, options);
   }
 
   /**
@@ -449,11 +473,12 @@ export class Langfuse {
 }
 
 /** An observation. It is recorded when it ends, complete, once. */
-export class Observation {
+export class Observation<Type extends ObservationType = ObservationType> {
   readonly #client: Client;
   readonly #generation = generation;
   #core: CoreObservation | undefined;
   #isOpen: boolean;
+  readonly #traceAtStart: TraceAttributes | undefined;
   #trace: TraceAttributes | undefined;
   #id: string | undefined;
   #traceId: string | undefined;
@@ -467,7 +492,7 @@ export class Observation {
     this.#client = client;
     this.#core = core;
     this.#isOpen = isOpen;
-    this.#trace = trace;
+    this.#trace = this.#traceAtStart = trace;
   }
 
   /** The client that records it. */
@@ -491,18 +516,18 @@ export class Observation {
   }
 
   /** What it stands for, such as `generation`. */
-  get type(): ObservationType {
-    return this.#call((core) => core.type) ?? "span";
+  get type(): Type {
+    return (this.#call((core) => core.type) ?? "span") as Type;
   }
 
   /**
-   * Takes over everything that `attributes` says, and returns the observation. After the end it does nothing. It never
-   * throws: what cannot be read is left out.
+   * Takes over everything that `attributes` says, and returns the observation. After the end it does nothing; an event
+   * has ended when it starts. It never throws: what cannot be read is left out.
    */
-  update(attributes: ObservationAttributes): Observation;
+  update(attributes: Type extends "event" ? never : AttributesOf<Type>): this;
   /** @internal */
-  update(attributes: ObservationAttributes, asType: ObservationType | undefined): Observation;
-  update(attributes: ObservationAttributes, asType?: ObservationType): Observation {
+  update(attributes: ObservationAttributes, asType: ObservationType | undefined): this;
+  update(attributes: ObservationAttributes, asType?: ObservationType): this {
     if (this.#isOpen) {
       const text = attributesAsText(attributes, this.#client.mask) as ObservationAttributes;
       this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(text, asType));
@@ -510,11 +535,13 @@ export class Observation {
     return this;
   }
 
-  /** Replaces what it says of its trace. @internal */
-  propagate(trace: TraceAttributes): void {
+  /** Says this of its trace, as well, as do children that start from now on. @internal */
+  propagate(own: TraceAttributes): void {
+    const trace = mergedTrace(this.#trace, own);
+    this.#trace = trace;
     if (this.#isOpen) {
-      this.#trace = trace;
-      this.#call((core) => core.updateTrace(traceAsText(trace, this.#client.mask)));
+      const text = traceAsText(trace, this.#client.mask);
+      this.#call((core) => core.updateTrace(text));
     }
   }
 
@@ -540,16 +567,18 @@ export class Observation {
   }
 
   /** Starts a child; after a loss of this one, the root of a new trace. Parameters as for `Langfuse.startObservation`. */
-  startObservation(
+  startObservation<Child extends ObservationType = "span">(
     name: string,
-    attributes?: ObservationAttributes | null,
-    options?: StartObservationOptions | null,
-  ): Observation {
+    attributes?: AttributesOf<Child> | null,
+    options?: StartObservationOptions<Child> | null,
+  ): Observation<Child> {
     const client = this.#client;
+    const trace = this.#trace;
     const propagated = current(client.langfuse)?.propagated;
     return client.observe(
       () => (this.#generation === generation ? this.#core : undefined),
-      propagated && propagated !== this.#trace ? { ...this.#trace, ...propagated } : propagated,
+      this.#traceAtStart,
+      propagated && propagated !== trace ? mergedTrace(trace, propagated) : trace,
       name,
       attributes,
       options,
@@ -578,12 +607,12 @@ export class Observation {
 }
 
 /** The constructor, which is nobody else's. */
-const Started = Observation as unknown as new (
+const Started = Observation as unknown as new <Type extends ObservationType>(
   client: Client,
   core: CoreObservation | undefined,
   isOpen: boolean,
   trace: TraceAttributes | undefined,
-) => Observation;
+) => Observation<Type>;
 
 /** In lower case, as the core has its own. */
 function headersOf(options: OwnOptions | null | undefined): Record<string, string> {

@@ -31,17 +31,23 @@ export function activeObservation(client?: Langfuse): Observation | undefined {
 
 /** Calls `callback` with `observation` as the current one, through everything it awaits. */
 export function withinObservation<R>(observation: Observation, callback: () => R): R {
-  const { client } = observation;
-  return within({ client, observation, propagated: current(client)?.propagated }, callback);
+  return enter(observation)(callback);
 }
 
-/** Calls `callback` with these as what is current for their client. */
-export function within<R>(own: Omit<Current, "others">, callback: () => R): R {
+/** What calls others with `observation` as the current one and, whoever calls it and when, with everything else as it is now. */
+export function enter(observation: Observation): <R>(callback: () => R) => R {
+  const { client } = observation;
+  return entering({ client, observation, propagated: current(client)?.propagated });
+}
+
+/** What calls others with these as what is current for their client. */
+export function entering(own: Omit<Current, "others">): <R>(callback: () => R) => R {
   const around = storage();
   if (!around) {
-    return callback();
+    return (callback) => callback();
   }
-  return around.run({ ...own, others: without(own.client, around.getStore()) }, callback);
+  const store = { ...own, others: without(own.client, around.getStore()) };
+  return (callback) => around.run(store, callback);
 }
 
 /** One entry a client, so that the list does not grow with the depth of the calls. */

@@ -5,6 +5,7 @@ import { Langfuse } from "./client.js";
 import type { FlushOptions, FlushReport } from "./core.js";
 import { sentenceOf } from "./report.js";
 import { shared } from "./shared.js";
+import { textOf } from "./text.js";
 
 /** Makes this the process-wide client. */
 export function setLangfuse(langfuse: Langfuse): void {
@@ -49,5 +50,10 @@ export async function flushLangfuse(options?: FlushOptions): Promise<FlushReport
 
 /** What an error says, whatever was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  try {
+    const message = (error as Partial<Error> | undefined | null)?.message;
+    return typeof message === "string" ? message : (textOf(error) ?? String(error));
+  } catch {
+    return "";
+  }
 }

@@ -1,10 +1,11 @@
 /** What all observations of a trace say: the user, the session, tags. */
 
 import { warn as say } from "#process";
-import type { Langfuse } from "./client.js";
-import { current, within } from "./context.js";
+import type { Langfuse, Observation } from "./client.js";
+import { current, entering } from "./context.js";
 import type { TraceAttributes } from "./core.js";
 import { getLangfuse } from "./observability.js";
+import { mergedTrace } from "./trace.js";
 
 /** What `propagateAttributes` gives to the current observation and to all that start within. */
 export interface PropagatedAttributes extends Omit<TraceAttributes, "release" | "public"> {
@@ -16,61 +17,67 @@ export interface PropagatedAttributes extends Omit<TraceAttributes, "release" | 
 const LONGEST = 200;
 const LONGEST_ENVIRONMENT = 40;
 
+/** What attributes are propagated to. */
+export interface PropagateOptions {
+  /** The client. Default: the one of the current observation, else the process-wide one. */
+  client?: Langfuse;
+  /**
+   * The observation, with what is started below it. Default: the current one. Hosts without `AsyncLocalStorage` know of no
+   * current one.
+   */
+  observation?: Observation;
+}
+
 /**
- * Calls `callback`; the current observation and all that start within, of whatever function, say what `attributes` says.
- * Within another call, tags and metadata are added to its own, and anything else replaces it.
+ * Calls `callback` and gives what it gives; the current observation and all that start within, of whatever function, say
+ * what `attributes` says. Within another call, tags and metadata are added to its own, and anything else replaces it.
  *
  * A text of more than 200 characters is left out, as is an environment that is not 1 to 40 of `a-z 0-9 _ -` or that begins
- * with `langfuse`; a warning names each. Without `AsyncLocalStorage` only the current observation is known: start the others as
- * its children.
+ * with `langfuse`; a warning names each. What the callback throws is thrown on; nothing else is thrown.
  */
 export function propagateAttributes<Result>(
   attributes: PropagatedAttributes,
   callback: () => Result,
-  options: { client?: Langfuse } = {},
+  options: PropagateOptions = {},
 ): Result {
-  const around = current(options.client);
-  const client = options.client ?? around?.client ?? getLangfuse();
-  const observation = around?.observation;
-  const outer = around?.propagated;
+  const client = options.observation?.client ?? options.client ?? current()?.client ?? getLangfuse();
+  const around = current(client);
+  const observation = options.observation ?? around?.observation;
   const own = valid(attributes);
-  const propagated: TraceAttributes = { ...outer, ...own };
-  if (outer?.tags && own.tags) {
-    propagated.tags = [...new Set([...outer.tags, ...own.tags])];
-  }
-  if (outer?.metadata && own.metadata) {
-    propagated.metadata = { ...outer.metadata, ...own.metadata };
-  }
-  observation?.propagate(propagated);
-  return within({ client, observation, propagated }, callback);
+  observation?.propagate(own);
+  return entering({ client, observation, propagated: mergedTrace(around?.propagated, own) })(callback);
 }
 
 function valid(attributes: PropagatedAttributes): TraceAttributes {
   const kept: TraceAttributes = {};
+  const { environment, tags, metadata, prompt } = attributes;
   for (const name of ["userId", "sessionId", "traceName", "version"] as const) {
     const value = attributes[name];
     // An empty one says nothing, and takes nothing away.
-    if (value && isShort(value, name)) {
+    if (isGiven(value) && value !== "" && isShort(value, name)) {
       kept[name] = value;
     }
   }
-  const { environment, tags, metadata, prompt } = attributes;
-  if (environment !== undefined && isEnvironment(environment)) {
+  if (isGiven(environment) && isEnvironment(environment)) {
     kept.environment = environment;
   }
-  if (tags) {
-    kept.tags = tags.filter((tag) => isShort(tag, "tags"));
+  if (Array.isArray(tags)) {
+    kept.tags = (tags as string[]).filter((tag) => isShort(tag, "tags"));
+  } else if (isGiven(tags)) {
+    warn("tags", "a list of texts");
   }
-  if (metadata) {
+  if (isGiven(metadata)) {
     kept.metadata = Object.fromEntries(
-      Object.entries(metadata).filter(([name, value]) => isShort(value, `metadata.${name}`)),
+      Object.entries(metadata).filter(([name, value]) => isGiven(value) && isShort(value, `metadata.${name}`)),
     );
   }
-  if (prompt && isPrompt(prompt)) {
+  if (isGiven(prompt) && isPrompt(prompt)) {
     kept.prompt = prompt;
   }
   return kept;
 }
+
+const isGiven = <T>(value: T): value is NonNullable<T> => value !== undefined && value !== null;
 
 function isShort(value: unknown, name: string): boolean {
   const isValid = typeof value === "string" && value.length <= LONGEST;

@@ -17,86 +17,172 @@ export interface Completion {
 export interface Watch {
   /** Is called once. */
   complete(completion: Completion): void;
-  /** Whether the parts of a stream are kept for the output. Default: true. */
-  keepsParts?: boolean;
   /** Runs a part of the result's code, such as a step of a generator, in the context the function was called in. */
   within<R>(run: () => R): R;
+  /** Whether anybody wants the parts of a stream. */
+  keepsParts: boolean;
+}
+
+interface Watching extends Watch {
+  /** What the caller gets in the place of what, so that a promise that is awaited twice gives the same twice. */
+  replacements: WeakMap<object, unknown>;
 }
 
 /** So many parts of a stream are kept for the output; those beyond are counted. */
 const KEPT_PARTS = 10_000;
+/** Parts beyond so many characters of text are counted as well: an output has 1 MiB at most. */
+const KEPT_TEXT = 1_000_000;
 
 /** Gives `result`, or what behaves as it does, and completes the watch when it is complete. */
 export function watched<Result>(result: Result, watch: Watch): Result {
-  return watchAny(result, { ...watch, complete: once(watch.complete) }) as Result;
-}
-
-function once(complete: Watch["complete"]): Watch["complete"] {
   let isComplete = false;
-  return (completion) => {
+  const complete = (completion: Completion) => {
     if (!isComplete) {
       isComplete = true;
-      complete(completion);
+      watch.complete(completion);
     }
   };
+  return watchAny(result, { ...watch, complete, replacements: new WeakMap() }) as Result;
 }
 
-function watchAny(result: unknown, watch: Watch): unknown {
-  if (isObject(result)) {
-    if (isThenable(result)) return watchThenable(result, watch);
-    if (isIterator(result)) return watchIterator(result, watch);
-    if (result instanceof ReadableStream) return watchStream(result, watch);
-    if (result instanceof Response) return watchResponse(result, watch);
-    if (isAsyncIterable(result)) return watchAsyncIterable(result, watch);
+function watchAny(result: unknown, watch: Watching): unknown {
+  const watcher = watcherOf(result);
+  if (!watcher) {
+    watch.complete(whole(result));
+    return result;
   }
-  watch.complete({ output: result, hasFailed: false, isPartial: false });
-  return result;
+  const known = watch.replacements.get(result as object);
+  if (known) return known;
+  const replacement = watcher(result as never, watch);
+  watch.replacements.set(result as object, replacement);
+  return replacement;
 }
 
-const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+type Watcher = (result: never, watch: Watching) => unknown;
 
-const failed = (error: unknown, output?: unknown): Completion => ({ output, error, hasFailed: true, isPartial: false });
+/** What can watch a result that is not complete yet. */
+function watcherOf(result: unknown): Watcher | undefined {
+  if (!isObject(result)) return;
+  try {
+    if (isThenable(result)) return watchThenable;
+    if (typeof result === "function") return;
+    // By their names, because those of another realm are no instances of this one's classes.
+    const name = Object.prototype.toString.call(result);
+    if (name === "[object ReadableStream]") return watchStream;
+    if (name === "[object Response]") return watchResponse;
+    if (isIterator(result)) return watchIterator;
+    if (isAsyncIterable(result)) return watchAsyncIterable;
+  } catch {
+    // A getter or a proxy that throws: nothing to wait for.
+  }
+  return;
+}
+
+const isObject = (value: unknown): value is object =>
+  (typeof value === "object" && value !== null) || typeof value === "function";
+
+const whole = (output: unknown): Completion => ({ output, hasFailed: false, isPartial: false });
+const partial = (output: unknown): Completion => ({ output, hasFailed: false, isPartial: true });
+const failure = (error: unknown, output?: unknown): Completion => ({ output, error, hasFailed: true, isPartial: false });
 
 // Promises
 
 type Thenable = PromiseLike<unknown> & object;
 
-type Callback = ((settled: unknown) => unknown) | null | undefined;
-
 function isThenable(value: object): value is Thenable {
   return typeof (value as Partial<Thenable>).then === "function";
 }
 
-function watchThenable(thenable: Thenable, watch: Watch): unknown {
+function watchThenable(thenable: Thenable, watch: Watching): unknown {
   const fulfilled = (value: unknown) => watchAny(value, watch);
-  const rejected = (error: unknown) => {
-    watch.complete(failed(error));
+  const rejected = (error: unknown): never => {
+    watch.complete(failure(error));
     throw error;
   };
-  const kind: unknown = thenable.constructor;
-  if (kind === Promise) {
-    return thenable.then(fulfilled, rejected);
-  }
-  // What the caller does comes after, in the same step: `then` need not give anything that goes on.
-  const then = (onFulfilled: Callback, onRejected: Callback) =>
-    thenable.then(
-      (value) => (typeof onFulfilled === "function" ? onFulfilled(fulfilled(value)) : fulfilled(value)),
-      (error: unknown) => {
-        watch.complete(failed(error));
-        if (typeof onRejected !== "function") throw error;
-        return onRejected(error);
-      },
+  if (!(thenable instanceof Promise) || thenable.then !== Promise.prototype.then) {
+    return watchLazy(thenable, watch, (onFulfilled, onRejected) =>
+      thenable.then(
+        (value) => (onFulfilled ? onFulfilled(fulfilled(value)) : fulfilled(value)),
+        (error: unknown) => {
+          watch.complete(failure(error));
+          if (!onRejected) throw error;
+          return onRejected(error);
+        },
+      ),
     );
-  // One with methods of its own, or one that does nothing until somebody asks for its value: so nobody else asks.
-  return new Proxy(thenable, {
-    get(target, name) {
+  }
+  const settled = thenable.then(fulfilled, rejected);
+  // One with methods or properties of its own keeps them.
+  return Object.getPrototypeOf(thenable) === Promise.prototype && Object.keys(thenable).length === 0
+    ? settled
+    : facade(thenable, promiseMethods((...handlers) => settled.then(...handlers)));
+}
+
+type Handler = ((value: unknown) => unknown) | null | undefined;
+type Then = (onFulfilled?: Handler, onRejected?: Handler) => PromiseLike<unknown>;
+
+/**
+ * One that may do nothing until somebody asks for its value, as an SDK's or a query: so nobody else asks. Its own methods
+ * may be how the caller asks.
+ */
+function watchLazy(thenable: Thenable, watch: Watching, then: Then): unknown {
+  const asked = (value: unknown) => (watcherOf(value) ? watchAny(value, watch) : value);
+  // Of the SDKs that Stainless makes: the value beside its response.
+  const withResponse = (method: Function) => async () => {
+    try {
+      const answer = (await Reflect.apply(method, thenable, [])) as { data: unknown };
+      return { ...answer, data: watchAny(answer.data, watch) };
+    } catch (error) {
+      watch.complete(failure(error));
+      throw error;
+    }
+  };
+  return facade(thenable, { ...promiseMethods(then), withResponse }, asked);
+}
+
+type Methods = Record<PropertyKey, (method: Function) => (...args: never[]) => unknown>;
+
+/** What promises have beside `then` is made of it. */
+function promiseMethods(then: Then): Methods {
+  return {
+    then: () => then,
+    catch: () => (onRejected: Handler) => then(undefined, onRejected),
+    finally: () => (onFinally: unknown) =>
+      typeof onFinally === "function"
+        ? then(
+            async (value) => {
+              await onFinally();
+              return value;
+            },
+            async (error) => {
+              await onFinally();
+              throw error;
+            },
+          )
+        : then(),
+  };
+}
+
+/** Looks and works like `target`, but for some methods, which it has only where `target` has them. */
+function facade<T extends object>(target: T, methods: Methods, given = (value: unknown) => value): T {
+  // A proxy may not differ from a property that cannot change, so it is not one of `target` itself then.
+  const shadow = Object.isExtensible(target) ? target : (Object.create(target) as T);
+  const proxy = new Proxy(shadow, {
+    get(_, name) {
       const value: unknown = Reflect.get(target, name, target);
-      if (typeof value !== "function") return value;
-      if (name === "then") return then;
-      if (name === "catch") return (onRejected: Callback) => then(undefined, onRejected);
-      return value.bind(target);
+      if (typeof value !== "function" || name === "constructor") return value;
+      const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
+      if (method) return method(value);
+      // What can be called itself, such as a promise of Workers RPC, may have properties that can.
+      if (typeof target === "function") return value;
+      return (...args: unknown[]) => {
+        const result: unknown = Reflect.apply(value, target, args);
+        return result === target ? proxy : given(result);
+      };
     },
+    set: (_, name, value) => Reflect.set(target, name, value, target),
   });
+  return proxy;
 }
 
 // Iterators and what gives them
@@ -113,102 +199,189 @@ function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
   return typeof (value as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === "function";
 }
 
-/** Generators keep their identity: the three methods that consumers call are replaced on the object itself. */
-function watchIterator(iterator: AnyIterator, watch: Watch): AnyIterator {
-  const parts = new Parts();
-  const replaced = (name: "next" | "return" | "throw") => {
-    const method: unknown = iterator[name];
-    if (typeof method !== "function") return;
-    const step = (...args: unknown[]): unknown => {
-      try {
-        const result: unknown = watch.within(() => Reflect.apply(method, iterator, args));
-        return isObject(result) && isThenable(result) ? result.then(taken as (step: unknown) => Step, thrown) : taken(result as Step);
-      } catch (error) {
-        return thrown(error);
-      }
-    };
+/** How far the consumer of an iterator has come. */
+class Iteration {
+  readonly #watch: Watching;
+  readonly #signal: AbortSignal | undefined;
+  readonly parts: Parts;
+  /** Steps under way: how they end says how the iteration does. */
+  #steps = 0;
+
+  /** `signal` is aborted when the consumer or the iterator gives up. */
+  constructor(watch: Watching, signal?: AbortSignal) {
+    this.#watch = watch;
+    this.#signal = signal;
+    this.parts = new Parts(watch);
+    signal?.addEventListener("abort", () => this.#steps === 0 && this.stopped());
+  }
+
+  step(take: () => unknown, isNext: boolean): unknown {
+    this.#steps++;
     const taken = (result: Step): Step => {
+      this.#steps--;
       if (!result.done) {
-        parts.add(result.value);
-      } else if (name === "next") {
-        watch.complete({ output: parts.output(result.value), hasFailed: false, isPartial: false });
+        this.parts.add(result.value);
+      } else if (isNext && !this.#signal?.aborted) {
+        this.ended(result.value);
       } else {
-        watch.complete({ output: parts.output(), hasFailed: false, isPartial: true });
+        this.stopped();
       }
       return result;
     };
     const thrown = (error: unknown): never => {
-      watch.complete(failed(error, parts.output()));
+      this.#steps--;
+      this.failed(error);
       throw error;
     };
-    Object.defineProperty(iterator, name, { value: step, configurable: true, writable: true });
-  };
-  try {
-    replaced("next");
-    replaced("return");
-    replaced("throw");
-  } catch {
-    // A frozen one cannot be watched.
-    watch.complete({ hasFailed: false, isPartial: false });
+    let result;
+    try {
+      result = this.#watch.within(take);
+    } catch (error) {
+      return thrown(error);
+    }
+    return isObject(result) && isThenable(result) ? result.then(taken as (result: unknown) => Step, thrown) : taken(result as Step);
   }
-  return iterator;
+
+  ended(returned?: unknown): void {
+    this.#watch.complete(whole(this.parts.output(returned)));
+  }
+
+  stopped(): void {
+    this.#watch.complete(partial(this.parts.output()));
+  }
+
+  failed(error: unknown): void {
+    this.#watch.complete(failure(error, this.parts.output()));
+  }
 }
 
-/** As an SDK's stream object, which has more to it than its iteration. */
-function watchAsyncIterable(iterable: AsyncIterable<unknown>, watch: Watch): AsyncIterable<unknown> {
-  const iterate = iterable[Symbol.asyncIterator];
-  try {
-    Object.defineProperty(iterable, Symbol.asyncIterator, {
-      value(this: unknown) {
-        return watchIterator(Reflect.apply(iterate, this, []) as AsyncIterator<unknown>, watch);
-      },
-      configurable: true,
-      writable: true,
-    });
-  } catch {
-    watch.complete({ hasFailed: false, isPartial: false });
+/** Iterators keep their identity: the methods that consumers call are replaced on the object itself. */
+function watchIterator(iterator: AnyIterator, watch: Watching, iteration = new Iteration(watch)): AnyIterator {
+  const isAsync = Symbol.asyncIterator in iterator || !(Symbol.iterator in iterator);
+  const step = (method: Function, isNext: boolean) => (...args: unknown[]) =>
+    iteration.step(() => Reflect.apply(method, iterator, args) as unknown, isNext);
+  // Without it nobody would know that the consumer has left.
+  const leave = (value?: unknown): unknown => {
+    iteration.stopped();
+    const result = { done: true, value };
+    return isAsync ? Promise.resolve(result) : result;
+  };
+  const methods: Methods = { next: (method) => step(method, true) };
+  for (const name of ["return", "throw"] as const) {
+    if (typeof iterator[name] === "function") {
+      methods[name] = (method) => step(method, false);
+    } else if (name === "return") {
+      methods[name] = () => leave;
+    }
   }
-  return iterable;
+  return replaced(iterator, methods);
+}
+
+/** The events by which streams of Node.js and of SDKs hand on their parts. */
+const PART_EVENTS = ["data", "chunk", "event", "streamEvent"];
+
+/** As an SDK's or Node.js's stream object, which has more to it than its iteration. */
+function watchAsyncIterable(iterable: AsyncIterable<unknown>, watch: Watching): AsyncIterable<unknown> {
+  const { iterator, controller } = iterable as { iterator?: unknown; controller?: Partial<AbortController> };
+  const signal = controller?.signal instanceof AbortSignal ? controller.signal : undefined;
+  const iterate = (method: Function) =>
+    function (this: unknown, ...args: unknown[]) {
+      const own: unknown = Reflect.apply(method, this === watched ? iterable : this, args);
+      if (!isObject(own) || watch.replacements.has(own)) return own;
+      const iteration = watchIterator(own as AnyIterator, watch, new Iteration(watch, signal));
+      watch.replacements.set(iteration, iteration);
+      return iteration;
+    };
+  const methods: Methods = { [Symbol.asyncIterator]: iterate };
+  // What `tee` of such a stream uses.
+  if (typeof iterator === "function" && Object.hasOwn(iterable, "iterator")) methods["iterator"] = iterate;
+  const events = new Iteration(watch);
+  for (const name of ["emit", "_emit"]) {
+    if (typeof (iterable as unknown as Record<string, unknown>)[name] === "function") {
+      methods[name] = (emit) =>
+        function (this: unknown, event: unknown, ...args: unknown[]) {
+          if (PART_EVENTS.includes(event as string)) events.parts.add(args[0]);
+          else if (event === "end") events.ended();
+          else if (event === "error") events.failed(args[0]);
+          else if (event === "close" || event === "abort") events.stopped();
+          return Reflect.apply(emit, this, [event, ...args]) as unknown;
+        };
+    }
+  }
+  const watched = replaced(iterable, methods);
+  return watched;
+}
+
+/** The object with other methods; where it does not take them, what looks like it. */
+function replaced<T extends object>(object: T, methods: Methods): T {
+  const names = Reflect.ownKeys(methods);
+  try {
+    const own = names.map((name) => {
+      const value = methods[name]?.((object as Record<PropertyKey, Function>)[name] as Function);
+      return [name, { value, configurable: true, writable: true }] as const;
+    });
+    return Object.defineProperties(object, Object.fromEntries(own));
+  } catch {
+    return facade(object, methods);
+  }
 }
 
 // Streams
 
 /** What native code does with a stream cannot be seen from outside, so it gets another one that hands the parts on. */
-function watchStream(stream: ReadableStream<unknown>, watch: Watch, parts = new Parts()): ReadableStream<unknown> {
+function watchStream(stream: ReadableStream<unknown>, watch: Watching): ReadableStream<unknown> {
   if (stream.locked) {
-    watch.complete({ hasFailed: false, isPartial: false });
+    watch.complete(whole(undefined));
     return stream;
   }
-  const isOfBytes = hasByteReader(stream);
-  const reader = stream.getReader();
-  const handedOn: UnderlyingDefaultSource<unknown> = {
-      async pull(controller) {
-        try {
-          const { done, value } = await watch.within(() => reader.read());
-          if (done) {
-            watch.complete({ output: parts.output(), hasFailed: false, isPartial: false });
-            controller.close();
-          } else {
-            parts.add(value);
-            controller.enqueue(value);
-          }
-        } catch (error) {
-          watch.complete(failed(error, parts.output()));
-          controller.error(error);
-        }
-      },
-      cancel(reason) {
-        // First what stands behind this stream, so that it has ended when this one has.
-        const cancelled = reader.cancel(reason);
-        watch.complete({ output: parts.output(), hasFailed: false, isPartial: true });
-        return cancelled;
-      },
-    };
+  const parts = new Parts(watch);
+  let reader: ReadableStreamDefaultReader<unknown> | undefined;
+  let byteReader: ReadableStreamBYOBReader | undefined;
+  /** Locks it when somebody reads, and not before. */
+  const read = (buffer?: ArrayBufferView | null): Promise<ReadableStreamReadResult<unknown>> => {
+    if (buffer) {
+      reader?.releaseLock();
+      reader = undefined;
+      byteReader ??= stream.getReader({ mode: "byob" });
+      return byteReader.read(new Uint8Array(buffer.byteLength));
+    }
+    byteReader?.releaseLock();
+    byteReader = undefined;
+    reader ??= stream.getReader();
+    return reader.read();
+  };
+  const source = {
+    async pull(controller: ReadableStreamDefaultController<unknown> & Partial<ReadableByteStreamController>) {
+      let step;
+      try {
+        step = await watch.within(() => read(controller.byobRequest?.view));
+      } catch (error) {
+        watch.complete(failure(error, parts.output()));
+        throw error;
+      }
+      if (step.done) {
+        watch.complete(whole(parts.output()));
+        controller.close();
+        // Of a reader that waits with a buffer of its own.
+        controller.byobRequest?.respond(0);
+      } else {
+        parts.add(step.value);
+        controller.enqueue(step.value);
+      }
+    },
+    cancel(reason: unknown) {
+      // First what stands behind this stream, so that it has ended when this one has.
+      const cancelled = (reader ?? byteReader ?? stream).cancel(reason);
+      watch.complete(partial(parts.output()));
+      return cancelled;
+    },
+  };
   // Nothing is read before somebody wants it.
   const strategy = { highWaterMark: 0 };
-  return isOfBytes
-    ? new ReadableStream({ ...handedOn, type: "bytes" } as unknown as UnderlyingByteSource, strategy)
-    : new ReadableStream(handedOn, strategy);
+  const copy = hasByteReader(stream)
+    ? new ReadableStream({ ...source, type: "bytes" } as UnderlyingByteSource, strategy)
+    : new ReadableStream(source, strategy);
+  return alike(copy, stream);
 }
 
 /** Readers of such a stream may bring a buffer of their own. */
@@ -221,71 +394,88 @@ function hasByteReader(stream: ReadableStream<unknown>): boolean {
   }
 }
 
-function watchResponse(response: Response, watch: Watch): Response {
-  const { status } = response;
-  if (!response.body || response.bodyUsed) {
-    watch.complete({ output: { status }, hasFailed: false, isPartial: false });
+function watchResponse(response: Response, watch: Watching): Response {
+  const { status, body } = response;
+  if (!body || body.locked || response.bodyUsed) {
+    watch.complete(whole({ status }));
     return response;
   }
-  const type = response.headers.get("content-type") ?? "";
-  const isText = watch.keepsParts !== false && /^text\/|json|xml|urlencoded/.test(type);
-  const parts = isText ? new TextParts() : new ByteCount();
-  const body = watchStream(
-    response.body,
-    { ...watch, complete: (completion) => watch.complete({ ...completion, output: { status, body: completion.output } }) },
-    parts,
-  );
-  const copy = new Response(body as ReadableStream<Uint8Array<ArrayBuffer>>, response);
-  // What a constructor does not take over.
+  const stream = watchStream(body, {
+    ...watch,
+    complete: (completion) => watch.complete({ ...completion, output: { status, body: completion.output } }),
+  });
+  return alikeResponse(new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>, response), response);
+}
+
+/** With what a constructor does not take over. */
+function alikeResponse(copy: Response, original: Response): Response {
+  const clone = () => alikeResponse(Response.prototype.clone.call(copy), original);
+  Object.defineProperty(copy, "clone", { value: clone, configurable: true, writable: true });
   for (const name of ["url", "redirected", "type"] as const) {
-    if (copy[name] !== response[name]) {
-      Object.defineProperty(copy, name, { value: response[name], configurable: true });
+    if (copy[name] !== original[name]) {
+      Object.defineProperty(copy, name, { value: original[name], configurable: true });
+    }
+  }
+  return alike(copy, original);
+}
+
+/** With the class of the original, and the properties that the host does not know of. */
+function alike<T extends object>(copy: T, original: T): T {
+  Object.setPrototypeOf(copy, Object.getPrototypeOf(original) as object);
+  for (const name of Reflect.ownKeys(original)) {
+    if (!Object.hasOwn(copy, name)) {
+      Object.defineProperty(copy, name, Object.getOwnPropertyDescriptor(original, name) as PropertyDescriptor);
     }
   }
   return copy;
 }
 
-/** The parts of a stream: texts joined, anything else as a list. */
+/** The parts of a stream: texts joined, bytes as text where they are, anything else as a list. */
 class Parts {
-  readonly #parts: unknown[] = [];
+  readonly #isKept: boolean;
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true });
+  #parts: unknown[] = [];
+  #characters = 0;
   #more = 0;
+  #bytes = 0;
+  #isBinary = false;
+
+  constructor(watch: Watch) {
+    this.#isKept = watch.keepsParts;
+  }
 
   add(part: unknown): void {
-    if (this.#parts.length < KEPT_PARTS) {
-      this.#parts.push(part);
-    } else {
+    if (!this.#isKept) return;
+    const bytes = part instanceof Uint8Array ? part : undefined;
+    this.#bytes += bytes?.byteLength ?? 0;
+    if (this.#isBinary) return;
+    if (this.#parts.length >= KEPT_PARTS || this.#characters >= KEPT_TEXT) {
       this.#more++;
+      return;
     }
+    // Decoded now: who reads bytes may use their buffer for others.
+    const kept = bytes ? this.#text(bytes) : part;
+    this.#characters += typeof kept === "string" ? kept.length : 0;
+    this.#parts.push(kept);
   }
 
   /** With what a generator returned, if it did. */
   output(returned?: unknown): unknown {
+    if (this.#isBinary) return `[${this.#bytes} bytes]`;
     const parts = this.#parts;
     if (parts.length === 0) return returned;
     const more = this.#more > 0 ? [`…[${this.#more} more parts]`] : [];
     const output = parts.every((part) => typeof part === "string") ? parts.concat(more).join("") : parts.concat(more);
     return returned === undefined ? output : { parts: output, returned };
   }
-}
 
-/** Bytes of a text. */
-class TextParts extends Parts {
-  readonly #decoder = new TextDecoder();
-
-  override add(part: unknown): void {
-    super.add(part instanceof Uint8Array ? this.#decoder.decode(part, { stream: true }) : part);
-  }
-}
-
-/** Bytes of anything else, which nobody wants to read. */
-class ByteCount extends Parts {
-  #bytes = 0;
-
-  override add(part: unknown): void {
-    this.#bytes += part instanceof Uint8Array ? part.byteLength : 0;
-  }
-
-  override output(): unknown {
-    return `[${this.#bytes} bytes]`;
+  #text(bytes: Uint8Array): string {
+    try {
+      return this.#decoder.decode(bytes, { stream: true });
+    } catch {
+      this.#isBinary = true;
+      this.#parts = [];
+      return "";
+    }
   }
 }

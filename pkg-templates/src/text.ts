@@ -4,26 +4,46 @@
 const KEPT_ELEMENTS = 10_000;
 /** Deeper values are only named. */
 const KEPT_LEVELS = 100;
+/**
+ * So many values within one are looked at: their text is longer than what is recorded. Objects that refer to each other
+ * in many ways have no end.
+ */
+const MOST_VALUES = 500_000;
+const MOST_TAMED_VALUES = 100_000;
+
+const NOT_SERIALIZABLE = "[not serializable]";
+
+/** How many more values the text that is being made may have. */
+let left = 0;
 
 /** The text of a value; undefined for what is absent. */
 export function textOf(value: unknown): string | undefined {
   if (value === undefined || value === null) {
     return undefined;
   }
-  if (typeof value !== "object") {
-    const simple = plain.call({}, "", value);
-    return typeof simple === "string" ? simple : JSON.stringify(simple);
-  }
   try {
-    return JSON.stringify(value, plain) ?? "[not serializable]";
+    if (typeof value !== "object") {
+      const simple = plain.call({}, "", value);
+      return typeof simple === "string" ? simple : JSON.stringify(simple);
+    }
+    left = MOST_VALUES;
+    return JSON.stringify(value, counted) ?? NOT_SERIALIZABLE;
   } catch {
     // A circle, or a getter or a `toJSON` that throws.
     try {
+      left = MOST_TAMED_VALUES;
       return JSON.stringify(tamed(value, []), plain);
     } catch {
-      return "[not serializable]";
+      return NOT_SERIALIZABLE;
     }
   }
+}
+
+function counted(this: unknown, key: string, value: unknown): unknown {
+  if (left-- <= 0) {
+    throw new RangeError();
+  }
+  return plain.call(this, key, value);
 }
 
 /** What `JSON.stringify` would leave out, shorten to `{}` or refuse. */
@@ -32,7 +52,7 @@ function plain(this: unknown, key: string, value: unknown): unknown {
     case "bigint":
       return `${value}`;
     case "function":
-      return `[Function: ${value.name || "anonymous"}]`;
+      return `[Function: ${typeof value.name === "string" && value.name ? value.name : "anonymous"}]`;
     case "symbol":
       return String(value);
     case "object":
@@ -44,7 +64,7 @@ function plain(this: unknown, key: string, value: unknown): unknown {
     return null;
   }
   if (Array.isArray(value)) {
-    return value.length > KEPT_ELEMENTS ? firstOf(value) : value;
+    return shortened(value);
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === Object.prototype) {
@@ -58,10 +78,11 @@ function plain(this: unknown, key: string, value: unknown): unknown {
   }
   if (value instanceof Map) {
     const entries = [...(value as Map<unknown, unknown>)];
-    return entries.every(([name]) => typeof name === "string") ? Object.fromEntries(entries) : entries;
+    const hasNames = entries.length <= KEPT_ELEMENTS && entries.every(([name]) => typeof name === "string");
+    return hasNames ? Object.fromEntries(entries) : shortened(entries);
   }
   if (value instanceof Set) {
-    return [...(value as Set<unknown>)];
+    return shortened([...(value as Set<unknown>)]);
   }
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
     return bytes(value);
@@ -69,15 +90,19 @@ function plain(this: unknown, key: string, value: unknown): unknown {
   return value;
 }
 
-const firstOf = (list: unknown[]): unknown[] => [
-  ...list.slice(0, KEPT_ELEMENTS),
-  `…[${list.length - KEPT_ELEMENTS} more elements]`,
-];
+/** One more element is as short as the number of those that are gone. */
+const shortened = (list: unknown[]): unknown[] =>
+  list.length <= KEPT_ELEMENTS + 1
+    ? list
+    : [...list.slice(0, KEPT_ELEMENTS), `…[${list.length - KEPT_ELEMENTS} more elements]`];
 
 const bytes = (value: ArrayBuffer | ArrayBufferView): string => `[${value.constructor.name}: ${value.byteLength} bytes]`;
 
 /** A copy that `JSON.stringify` can do nothing wrong with. */
 function tamed(value: unknown, above: unknown[]): unknown {
+  if (left-- <= 0) {
+    return "[too large]";
+  }
   const simple = plain.call({}, "", value);
   if (typeof simple !== "object" || simple === null) {
     return simple;
@@ -92,7 +117,7 @@ function tamed(value: unknown, above: unknown[]): unknown {
   if (Array.isArray(simple)) {
     return simple.map((element) => tamed(element, here));
   }
-  const copy: Record<string, unknown> = {};
+  const copy = Object.create(null) as Record<string, unknown>;
   const own = readable(() => (simple as { toJSON?: () => unknown }).toJSON);
   if (typeof own === "function") {
     const json = readable(() => own.call(simple) as unknown);

@@ -299,10 +299,42 @@ describe("values that cannot be recorded as they are", () => {
     });
   }
 
-  test("a list of a million is cut and says how much is gone", async () => {
-    const { input } = await recordedOne({ input: { list: Array(1_000_000).fill(1) } });
-    const { list } = JSON.parse(input);
-    assert.deepEqual([list.length, list.at(-1)], [10_001, "…[990000 more elements]"]);
+  test("a list of a million is cut and says how much is gone, in a set and in a map as well", async () => {
+    const ones = Array(1_000_000).fill(1);
+    const numbers = new Set(ones.keys());
+    for (const large of [ones, numbers, new Map(ones.entries()), new Map(ones.map((_, n) => [`n${n}`, n]))]) {
+      await receiver.reset();
+      const { input } = await recordedOne({ input: { large } });
+      const list = JSON.parse(input).large;
+      assert.deepEqual([list.length, list.at(-1)], [10_001, "…[990000 more elements]"]);
+    }
+  });
+
+  test("objects of a class in a map and in a set, and toJSON of a class", async () => {
+    class Money {
+      constructor(cents) { this.cents = cents; }
+      toJSON() { return `${this.cents / 100} EUR`; }
+    }
+    class Point { x = 1; get y() { return 2; } }
+    const circle = { money: new Money(150) };
+    circle.self = circle;
+    const { input } = await recordedOne({ input: [new Map([["p", new Point()]]), new Set([new Money(250)]), new Money(1)] });
+    assert.equal(input, '[{"p":{"x":1}},["2.5 EUR"],"0.01 EUR"]');
+    await receiver.reset();
+    assert.equal((await recordedOne({ input: circle })).input, '{"money":"1.5 EUR","self":"[Circular]"}');
+  });
+
+  test("objects that refer to each other in more ways than can be written down take no time", () => {
+    const langfuse = new Langfuse(receiver.options);
+    const friends = Array.from({ length: 30 }, (_, n) => ({ n }));
+    for (const friend of friends) friend.friends = friends;
+    let doubled = {};
+    for (let level = 0; level < 60; level++) doubled = { left: doubled, right: doubled };
+    for (const input of [friends, doubled]) {
+      const start = performance.now();
+      langfuse.startObservation("tangled", { input }).end();
+      assert.ok(performance.now() - start < 2000, `${performance.now() - start} ms`);
+    }
   });
 
   test("an object as deep as the stack does not throw", async () => {
