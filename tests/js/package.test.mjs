@@ -41,6 +41,7 @@ describe("no module of Node.js is imported", () => {
     test(`under the condition ${host}`, async () => {
       const { names, external } = await reached("index.js", conditions);
       assert.ok(names.includes(loader) && names.includes("context.js"), names.join());
+      assert.ok(names.includes("no-process.js") && !names.includes("process.js"), "nothing runs between requests");
       assert.deepEqual(external.filter((path) => !path.startsWith("cloudflare:")), []);
     });
   }
