@@ -24,11 +24,12 @@ import { Scores } from "./score.js";
 import { mergedTrace } from "./trace.js";
 import { parseTraceparent, traceparentOf, type SpanContext } from "./trace-id.js";
 
-/** A client in one instance, and what is known of it when that is lost. */
+/**
+ * What is known of a client in one instance when that is lost. The core has it for as long as its client lives, so it leads to
+ * nobody who has the client.
+ */
 interface Life {
   readonly generation: number;
-  /** Absent until it is needed, and when it is freed. */
-  core?: CoreClient | undefined;
   /** Further headers of its requests, with names in lower case. */
   readonly headers: Record<string, string>;
   /** How many records wait or are in flight: kept by the core, outside of its memory. */
@@ -106,6 +107,8 @@ class Client {
   /** Lost records that the core is to be told of. */
   lost = 0;
   life: Life;
+  /** In the instance of `life`. Absent until it is needed, and when it is freed. */
+  wrapped: CoreClient | undefined;
   /** Plain text, which requests may share. */
   projectId: string | undefined;
 
@@ -140,22 +143,23 @@ class Client {
     if (life.generation !== generation) {
       this.lost += life.held + life.untold;
       this.life = life = lifeIn(generation, life.headers);
+      this.wrapped = undefined;
     }
-    if (!life.core && this.make) {
+    if (!this.wrapped && this.make) {
       const core = this.make();
       (core as CoreClient & HiddenInClient).keepAccount(life);
       // Options and environment may be others by the time it is made again.
       this.make = () => CoreClient.fromEnv(life);
       this.isEnabled = core.enabled;
-      life.core = core;
+      this.wrapped = core;
       attend(this, life);
     }
-    if (life.core && this.lost) {
-      (life.core as CoreClient & HiddenInClient).countLost(this.lost);
+    if (this.wrapped && this.lost) {
+      (this.wrapped as CoreClient & HiddenInClient).countLost(this.lost);
       life.untold += this.lost;
       this.lost = 0;
     }
-    return life.core;
+    return this.wrapped;
   }
 
   /**
@@ -252,11 +256,10 @@ class Client {
   }
 
   free(): void {
-    const { life } = this;
     this.make = undefined;
     this.isEnabled = false;
-    discard(life.core, life.generation);
-    life.core = undefined;
+    discard(this.wrapped, this.life.generation);
+    this.wrapped = undefined;
   }
 }
 

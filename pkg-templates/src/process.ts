@@ -31,8 +31,7 @@ const DEFAULT_FLUSH_AT = 100;
 const DEFAULT_FLUSH_INTERVAL = 5;
 
 /** The variables in which builds keep the program's revision, as Langfuse's Python client knows them. */
-const RELEASE = [
-  "LANGFUSE_RELEASE",
+const REVISION = [
   "RENDER_GIT_COMMIT",
   "CI_COMMIT_SHA",
   "CIRCLE_SHA1",
@@ -52,7 +51,10 @@ const SIGNALS: [NodeJS.Signals, number][] = [
 
 const host = globalThis as {
   process?: NodeJS.Process;
-  Deno?: { env: { get(name: string): string | undefined }; unrefTimer(timer: unknown): void };
+  Deno?: {
+    unrefTimer(timer: number): void;
+    permissions: { querySync(what: { name: "env"; variable: string }): { state: string } };
+  };
   navigator?: { userAgent?: string };
 };
 
@@ -63,8 +65,9 @@ const own = host.navigator?.userAgent !== "Cloudflare-Workers" && host.process?.
 const outside: (act: () => void) => void =
   own?.getBuiltinModule?.("node:async_hooks")?.AsyncLocalStorage?.snapshot?.() ?? ((act) => act());
 
-/** It was said that a flush nobody asked for has failed, and since then none has delivered everything. */
-let hasWarned = false;
+/** An outage is said once a minute, however many clients there are. */
+const WARNING_MS = 60_000;
+let lastWarning = -Infinity;
 
 /** What sends for a client. It lives as long as the client, and keeps it alive only while records wait for the timer. */
 class Background {
@@ -163,8 +166,10 @@ class Background {
     if (!this.#held || !this.client.isEnabled) return;
     outside(async () => {
       const report = await this.flush({ timeoutMs });
-      if (!report.ok && !hasWarned) warn(sentenceOf(report));
-      hasWarned = !report.ok;
+      if (!report.ok && Date.now() - lastWarning > WARNING_MS) {
+        lastWarning = Date.now();
+        warn(sentenceOf(report));
+      }
     });
   }
 
@@ -184,7 +189,7 @@ const backgrounds = new WeakMap<Sender, Background>();
 
 /** From now on what the client records is sent without being asked for. */
 export function attend(client: Sender, account: Account): void {
-  if (!own) return;
+  if (!own || !client.isEnabled) return;
   let background = backgrounds.get(client);
   if (!background) {
     background = new Background(client);
@@ -196,8 +201,9 @@ export function attend(client: Sender, account: Account): void {
 
 /** A flush of the client's has begun. */
 export function follow(client: Sender, report: Promise<FlushReport>): void {
-  void backgrounds.get(client)?.follow(report);
-  if (isDebugging()) void report.then((report) => console.debug(sentenceOf(report)));
+  const background = backgrounds.get(client);
+  void background?.follow(report);
+  if (background && isDebugging()) void report.then((report) => console.debug(sentenceOf(report)));
 }
 
 /** All copies of this module in a process have one list, of weak references, and one listener. */
@@ -215,10 +221,7 @@ function register(process: NodeJS.Process, background: Background): void {
   state.collected?.register(background, reference);
 }
 
-/**
- * The variables of an environment, without one those of the process, with what else says it. None is ever read that the
- * host keeps to itself: Deno throws then.
- */
+/** The variables of an environment, or without one those of the process, with what builds and options say besides. */
 export function environment(env: unknown, options: { exportMode?: unknown } | null | undefined): object | undefined {
   const given = typeof env === "object" && env ? (env as Record<string, unknown>) : undefined;
   if (!own) return given;
@@ -226,30 +229,39 @@ export function environment(env: unknown, options: { exportMode?: unknown } | nu
   if (mode !== "batched" && mode !== "immediate") {
     throw new Error("langfuse-edge: exportMode must be immediate or batched");
   }
-  const get = (_: object, name: string): unknown => {
+  const get = (_: object, name: string): string | undefined => {
     if (name === "LANGFUSE_FLUSH_AT" && mode === "immediate") return "1";
-    const names = name === "LANGFUSE_RELEASE" ? RELEASE : [name];
-    return names.map((name) => variable(name, given)).find((value) => value?.trim());
+    const value = read(given ?? own.env, name);
+    if (name !== "LANGFUSE_RELEASE" || value?.trim()) return value;
+    const revisions = REVISION.map((name) => (given ? read(given, name) : knownVariable(name)));
+    return revisions.find((revision) => revision?.trim());
   };
   return new Proxy({}, { get });
 }
 
-function variable(name: string, env: Record<string, unknown> | undefined = own?.env): string | undefined {
+/** Deno throws when a variable is not to be read. */
+function read(env: Record<string, unknown>, name: string): string | undefined {
   try {
-    const value = env?.[name];
+    const value = env[name];
     return typeof value === "string" ? value : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** A variable of the process that nobody is asked for: Deno would ask the user. */
+function knownVariable(name: string): string | undefined {
+  const permission = host.Deno?.permissions.querySync({ name: "env", variable: name });
+  return own && (permission?.state ?? "granted") === "granted" ? read(own.env, name) : undefined;
+}
+
 function isDebugging(): boolean {
-  return variable("LANGFUSE_LOG_LEVEL") === "DEBUG" || /^(true|1)$/i.test(variable("LANGFUSE_DEBUG") ?? "");
+  return knownVariable("LANGFUSE_LOG_LEVEL") === "DEBUG" || /^(true|1)$/i.test(knownVariable("LANGFUSE_DEBUG") ?? "");
 }
 
 /** Says something on the console, unless `LANGFUSE_LOG_LEVEL=ERROR` is for silence. */
 export function warn(message: string): void {
-  if (variable("LANGFUSE_LOG_LEVEL") !== "ERROR") console.warn(message);
+  if (knownVariable("LANGFUSE_LOG_LEVEL") !== "ERROR") console.warn(message);
 }
 
 /** See `lifecycle.ts`. */

@@ -195,8 +195,8 @@ fn a_bad_value_is_an_error_that_names_the_option_and_its_variable_and_shows_no_s
         ),
         (
             Setting::FlushInterval,
-            "flushInterval (LANGFUSE_FLUSH_INTERVAL) must be seconds",
-            &["-1", "86401", "soon", "١"],
+            "flushInterval (LANGFUSE_FLUSH_INTERVAL) must be 0 or seconds up to 86400",
+            &["-1", "soon", "86401", "١"],
         ),
     ];
     for (setting, sentence, values) in BAD {
@@ -228,6 +228,27 @@ fn seconds_are_read_to_the_millisecond() {
         let config = enabled(&with_keys().with(Setting::Timeout, text));
         assert_eq!(config.timeout(), parsed, "{text}");
         assert_ne!(config.timeout(), Duration::ZERO);
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn an_interval_of_0_is_none() {
+    let config = enabled(&with_keys().with(Setting::FlushInterval, "0"));
+    assert_eq!(config.flush_interval(), Duration::ZERO);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_release_is_the_one_that_a_build_has_left_unless_a_variable_or_an_option_says_it() {
+    let own = ("LANGFUSE_RELEASE", "own");
+    for (env, release) in [
+        (&[("DRONE_COMMIT_SHA", "drone"), ("RENDER_GIT_COMMIT", "render"), own][..], Some("own")),
+        (&[("DRONE_COMMIT_SHA", "drone"), ("RENDER_GIT_COMMIT", "render")], Some("render")),
+        (&[("DRONE_COMMIT_SHA", "drone"), ("GITHUB_SHA", " "), ("LANGFUSE_RELEASE", "")], Some("drone")),
+        (&[("GIT_COMMIT_SHA", "unknown")], None),
+    ] {
+        assert_eq!(enabled(&from_env(with_keys(), env)).release(), release);
+        let options = with_keys().with(Setting::Release, "option");
+        assert_eq!(enabled(&from_env(options, env)).release(), Some("option"));
     }
 }
 

@@ -42,6 +42,7 @@ describe("no module of Node.js is imported", () => {
       test(`under the condition ${host} by ${entry}`, async () => {
         const { names, external } = await reached(entry, conditions);
         assert.ok(names.includes(loader) && names.includes("context.js"), names.join());
+        assert.ok(names.includes("no-process.js") && !names.includes("process.js"), "nothing runs between requests");
         assert.deepEqual(external.filter((path) => !path.startsWith("cloudflare:")), []);
       });
     }

@@ -233,13 +233,15 @@ async fn a_long_lived_process_sends_by_itself() {
     let receiver = Receiver::start();
     let by_count = receiver.options().with(Setting::FlushAt, "10").with(Setting::FlushInterval, "3600");
     let by_time = receiver.options().with(Setting::FlushInterval, "0.05");
-    for (options, count) in [(by_count, 10), (by_time, 1)] {
+    let by_count_alone = receiver.options().with(Setting::FlushAt, "10").with(Setting::FlushInterval, "0");
+    for (options, count) in [(by_count, 10), (by_time, 1), (by_count_alone, 10)] {
         let langfuse = Langfuse::new(&options).expect("valid options");
         record(&langfuse, count);
         delivered(&langfuse, count).await;
     }
 
-    assert_eq!(receiver.state("observations").await, 11);
+    assert_eq!(receiver.state("observations").await, 21);
+    assert_eq!(receiver.state("requests").await, 3);
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ import { fileURLToPath } from "node:url";
 export const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
 /**
- * Starts a program. `line(pattern)` resolves with its next line of output that matches, `done` with its exit code and
- * everything it printed; `lines` grows with what it prints.
+ * Starts a program. `line(pattern)` resolves with its next line of output that matches, `done` with its exit code, or the
+ * signal that ended it, and everything it printed; `lines` grows with what it prints.
  */
 export function start(command, args, env = {}) {
   const child = spawn(command, args, {
@@ -25,7 +25,7 @@ export function start(command, args, env = {}) {
   }
   const done = new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code) => resolve({ code, output: lines.join("\n") }));
+    child.once("close", (code, signal) => resolve({ code, signal, output: lines.join("\n") }));
   });
   const line = (pattern) =>
     Promise.race([
