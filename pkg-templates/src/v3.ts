@@ -283,7 +283,7 @@ class Tracer {
   readonly #byId = new Map<string, Trace>();
   #usedLast: Trace | undefined;
   #unsent = 0;
-  #timer: { unref?(): void } | number | undefined;
+  #timer: Timer | undefined;
   /** When the timer fires, if its request is not over before: on Workers it then never does. */
   #due = 0;
   #hasWarnedOfEnd = false;
@@ -426,10 +426,10 @@ class Tracer {
       return;
     }
     try {
-      clearTimeout(this.#timer as number | undefined);
+      clearTimeout(this.#timer);
       this.#due = now + interval;
       this.#timer = setTimeout(() => this.#onTimer(), interval);
-      this.#timer.unref?.();
+      unref(this.#timer);
     } catch {
       // A Worker has no timers outside of requests.
     }
@@ -634,6 +634,18 @@ class Child {
   #note({ output, endTime }: GenerationBody): void {
     this.hasOutput ||= output !== undefined && output !== null;
     this.endTime = timeOf(endTime) ?? this.endTime;
+  }
+}
+
+/** Web timers, as Deno has them, are numbers. */
+type Timer = ReturnType<typeof setTimeout> | number;
+
+/** A process may end while it is set. */
+function unref(timer: Timer): void {
+  if (typeof timer === "number") {
+    (globalThis as { Deno?: { unrefTimer(timer: number): void } }).Deno?.unrefTimer(timer);
+  } else {
+    timer.unref?.();
   }
 }
 
