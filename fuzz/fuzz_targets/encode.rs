@@ -20,7 +20,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-const FIELDS: [(Field, &str); 15] = [
+const FIELDS: [(Field, &str); 17] = [
     (Field::Input, "langfuse.observation.input"),
     (Field::Output, "langfuse.observation.output"),
     (Field::Level, "langfuse.observation.level"),

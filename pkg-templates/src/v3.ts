@@ -64,6 +64,9 @@ export interface LangfuseOptions {
 
 const FLUSH_AT = 15;
 const FLUSH_INTERVAL_MS = 10_000;
+const MOST_FLUSH_AT = 1e9;
+/** The longest interval the core knows. */
+const A_DAY_MS = 86_400_000;
 /** A trace that nobody has touched for so long is over, whatever is open in it. */
 const QUIET_MS = 60_000;
 /** Before an hour is over: then the core ends what is open, and says that it never ended. */
@@ -280,17 +283,23 @@ class Tracer {
   readonly #byId = new Map<string, Trace>();
   #usedLast: Trace | undefined;
   #unsent = 0;
-  #timer: { unref?(): void } | number | undefined;
+  #timer: Timer | undefined;
   /** When the timer fires, if its request is not over before: on Workers it then never does. */
   #due = 0;
   #hasWarnedOfEnd = false;
 
   constructor(params: LangfuseOptions) {
-    const { flushAt, flushInterval, requestTimeout, mask, ...settings } = params;
-    this.langfuse = new Client({ ...settings, ...(requestTimeout && { timeout: requestTimeout / 1000 }) });
+    const { flushAt, flushInterval = FLUSH_INTERVAL_MS, requestTimeout, mask, ...others } = params;
+    this.#flushAt = Math.min(Math.max(Math.ceil(flushAt || FLUSH_AT), 1), MOST_FLUSH_AT);
+    this.#flushInterval = Math.min(flushInterval, A_DAY_MS);
+    const settings = {
+      ...others,
+      flushAt: this.#flushAt,
+      flushInterval: (this.#flushInterval > 0 ? this.#flushInterval : A_DAY_MS) / 1000,
+      ...(requestTimeout && { timeout: requestTimeout / 1000 }),
+    };
+    this.langfuse = new Client(settings);
     this.mask = mask;
-    this.#flushAt = Math.max(flushAt || FLUSH_AT, 1);
-    this.#flushInterval = flushInterval ?? FLUSH_INTERVAL_MS;
   }
 
   /** The trace in use with this id, or a new one. */
@@ -417,10 +426,10 @@ class Tracer {
       return;
     }
     try {
-      clearTimeout(this.#timer as number | undefined);
+      clearTimeout(this.#timer);
       this.#due = now + interval;
       this.#timer = setTimeout(() => this.#onTimer(), interval);
-      this.#timer.unref?.();
+      unref(this.#timer);
     } catch {
       // A Worker has no timers outside of requests.
     }
@@ -625,6 +634,18 @@ class Child {
   #note({ output, endTime }: GenerationBody): void {
     this.hasOutput ||= output !== undefined && output !== null;
     this.endTime = timeOf(endTime) ?? this.endTime;
+  }
+}
+
+/** Web timers, as Deno has them, are numbers. */
+type Timer = ReturnType<typeof setTimeout> | number;
+
+/** A process may end while it is set. */
+function unref(timer: Timer): void {
+  if (typeof timer === "number") {
+    (globalThis as { Deno?: { unrefTimer(timer: number): void } }).Deno?.unrefTimer(timer);
+  } else {
+    timer.unref?.();
   }
 }
 

@@ -408,6 +408,7 @@ describe("options and events", () => {
   test("times are milliseconds", () => {
     client({ requestTimeout: 86_400_000 });
     assert.throws(() => client({ requestTimeout: 86_401_000 }), /timeout/);
+    for (const never of [0, Infinity, -1]) client({ flushInterval: never, flushAt: Infinity });
   });
 
   test("a mask gets inputs and outputs as they are, and fails closed", async () => {
