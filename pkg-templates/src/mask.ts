@@ -31,26 +31,29 @@ export type MaskPattern = "email" | "key" | "card";
  */
 const MASKS: Record<MaskPattern, (text: string) => string> = {
   email: (text) => text.replace(EMAIL, "[email]"),
-  key: (text) => text.replace(KEY, "[key]"),
+  key: (text) => text.replace(PRIVATE_KEY, "[key]").replace(KEY, "[key]"),
   card: (text) => text.replace(DIGITS, withoutCards),
 };
 
+/*
+ * What is searched may be JSON, where a line end is written as `\n`: that letter belongs to no name or key, and stays. So each
+ * pattern may begin behind an escape as well, and never with the letter of one.
+ */
+
 /** Begins where the name does. */
-const EMAIL = /(?<![\p{L}\p{N}_.%+-])[\p{L}\p{N}_.%+-]+@(?:[\p{L}\p{N}-]{1,63}\.){1,8}[\p{L}\p{N}-]{2,63}/gu;
+const EMAIL =
+  /(?:(?<![\p{L}\p{N}_.%+\\-])|(?<=\\(?:["\\/bfnrt]|u[\da-f]{4}))|(?<=\\)(?!["\\/bfnrt]|u[\da-f]{4}))[\p{L}\p{N}_.%+-]+@(?:[\p{L}\p{N}-]{1,63}\.){1,8}[\p{L}\p{N}-]{2,63}/gu;
 
 /** Of OpenAI, Anthropic, Langfuse, Stripe and others; AWS, GitHub, GitLab, Slack, Google, Hugging Face, npm; JSON Web Tokens. */
 const KEY =
-  /\b(?:(?:sk|pk|rk|gsk|xai|whsec)[-_][\w-]{16,}|(?:AKIA|ASIA)[A-Z\d]{16}|gh[oprsu]_[A-Za-z\d]{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{35}|hf_[A-Za-z\d]{30,}|npm_[A-Za-z\d]{36}|eyJ[\w-]{16,}(?:\.[\w-]+){0,4})/g;
+  /(?:\b|(?<=\\(?:[bfnrt]|u[\da-f]{4})))(?:(?:sk|pk|rk|gsk|xai|whsec)[-_][\w-]{16,}|(?:AKIA|ASIA)[A-Z\d]{16}|gh[oprsu]_[A-Za-z\d]{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[a-z]-[\w-]{10,}|AIza[\w-]{35}|hf_[A-Za-z\d]{30,}|npm_[A-Za-z\d]{36}|eyJ[\w-]{16,}(?:\.[\w-]+){0,4})/g;
 
 /** With line ends as they are, or as in JSON. */
 const PRIVATE_KEY =
   /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[A-Za-z\d+/=:,\s-]|\\[nr])*/g;
 
 /** 13 digits or more, in groups or not. Not those of a decimal fraction. */
-const DIGITS = /(?<!\w|\d\.|\d[ -])\d(?:[ -]?\d){12,}(?!\w)/g;
-
-/** A character of JSON that is written as several: a letter of it belongs to no name or key. */
-const ESCAPES = /(\\(?:["\\/bfnrt]|u[\da-f]{4}))/i;
+const DIGITS = /(?:(?<!\w|\d\.|\d[ -])|(?<=\\(?:[bfnrt]|u[\da-f]{4})))\d(?:[ -]?\d){12,}(?!\w)/g;
 
 /**
  * A mask that hides e-mail addresses, keys and tokens of well-known forms, and card numbers (of 13 to 19 digits, by their
@@ -66,12 +69,7 @@ export function maskPatterns(...names: MaskPattern[]): Mask {
     throw new Error(`langfuse-edge: maskPatterns: ${String(unknown)} is none of ${known.join(", ")}`);
   }
   const wanted = names.length > 0 ? names : known;
-  const masked = (text: string) => wanted.reduce((text, name) => MASKS[name](text), text);
-  return ({ data }) => {
-    const text = wanted.includes("key") ? data.replace(PRIVATE_KEY, "[key]") : data;
-    // With a group, what stands between is in the list as well: every other one.
-    return text.includes("\\") ? text.split(ESCAPES).map((part, place) => (place % 2 ? part : masked(part))).join("") : masked(text);
-  };
+  return ({ data }) => wanted.reduce((text, name) => MASKS[name](text), data);
 }
 
 const SHORTEST_CARD = 13;
@@ -79,34 +77,36 @@ const LONGEST_CARD = 19;
 
 /** Digits in groups, with each card number among them hidden: one may have others before and behind it. */
 function withoutCards(text: string): string {
-  const places: number[] = [];
-  /** Sums of the digits before, as Luhn's (ISO/IEC 7812-1) counts them: every other one twice, beginning with the first or the second. */
-  const sums: [number[], number[]] = [[0], [0]];
+  if (text.length > LONGEST_CARD && !/\D/.test(text)) {
+    return text; // One group, too long.
+  }
+  let count = 0;
+  const places = new Int32Array(text.length);
+  /** Sums of the digits before, as Luhn's (ISO/IEC 7812-1) has them: every other one twice, beginning with the first or the second. */
+  const sums = [new Int32Array(text.length + 1), new Int32Array(text.length + 1)] as const;
   for (let place = 0; place < text.length; place++) {
     const digit = text.charCodeAt(place) - 48;
     if (digit >= 0) {
       const twice = digit > 4 ? digit * 2 - 9 : digit * 2;
-      const count = places.push(place);
-      const [even, odd] = count % 2 ? [twice, digit] : [digit, twice];
-      sums[0].push((sums[0][count - 1] ?? 0) + even);
-      sums[1].push((sums[1][count - 1] ?? 0) + odd);
+      const isSecond = count % 2;
+      places[count] = place;
+      sums[0][count + 1] = sums[0][count]! + (isSecond ? digit : twice);
+      sums[1][count + 1] = sums[1][count]! + (isSecond ? twice : digit);
+      count++;
     }
   }
-  const isGroupsEnd = (count: number) => count === places.length || (places[count] ?? 0) - (places[count - 1] ?? 0) > 1;
-  const isCard = (first: number, end: number) => {
-    // The last digit counts once.
-    const sum = sums[end % 2] as number[];
-    return ((sum[end] ?? 0) - (sum[first] ?? 0)) % 10 === 0;
-  };
+  const isBetweenGroups = (digit: number) => digit === 0 || digit === count || places[digit]! - places[digit - 1]! > 1;
+  // The last digit counts once.
+  const isCard = (first: number, end: number) => (sums[end % 2 ? 1 : 0][end]! - sums[end % 2 ? 1 : 0][first]!) % 10 === 0;
   let masked = "";
   let copied = 0;
-  for (let first = 0; first + SHORTEST_CARD <= places.length; first++) {
+  for (let first = 0; first + SHORTEST_CARD <= count; first++) {
     // Those of payment cards begin with 2 to 6; times since 1970 with 1.
-    if ((first > 0 && !isGroupsEnd(first)) || !"23456".includes(text.charAt(places[first] ?? 0))) continue;
-    for (let end = Math.min(first + LONGEST_CARD, places.length); end >= first + SHORTEST_CARD; end--) {
-      if (isGroupsEnd(end) && isCard(first, end)) {
+    if (!isBetweenGroups(first) || !"23456".includes(text.charAt(places[first]!))) continue;
+    for (let end = Math.min(first + LONGEST_CARD, count); end >= first + SHORTEST_CARD; end--) {
+      if (isBetweenGroups(end) && isCard(first, end)) {
         masked += `${text.slice(copied, places[first])}[card]`;
-        copied = (places[end - 1] ?? 0) + 1;
+        copied = places[end - 1]! + 1;
         first = end - 1;
         break;
       }

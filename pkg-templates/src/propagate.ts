@@ -43,13 +43,17 @@ export function propagateAttributes<Result>(
   const client = options.observation?.client ?? options.client ?? current()?.client ?? getLangfuse();
   const around = current(client);
   const observation = options.observation ?? around?.observation;
-  const own = valid(attributes);
+  const own: TraceAttributes = {};
+  try {
+    takeValid(attributes, own);
+  } catch {
+    console.warn("langfuse-edge: propagateAttributes: the attributes cannot be read");
+  }
   observation?.propagate(own);
   return entering({ client, observation, propagated: mergedTrace(around?.propagated, own) })(callback);
 }
 
-function valid(attributes: PropagatedAttributes): TraceAttributes {
-  const kept: TraceAttributes = {};
+function takeValid(attributes: PropagatedAttributes, kept: TraceAttributes): void {
   const { environment, tags, metadata, prompt } = attributes;
   for (const name of ["userId", "sessionId", "traceName", "version"] as const) {
     const value = attributes[name];
@@ -74,7 +78,6 @@ function valid(attributes: PropagatedAttributes): TraceAttributes {
   if (isGiven(prompt) && isPrompt(prompt)) {
     kept.prompt = prompt;
   }
-  return kept;
 }
 
 const isGiven = <T>(value: T): value is NonNullable<T> => value !== undefined && value !== null;
