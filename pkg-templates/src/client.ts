@@ -483,6 +483,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
   #isOpen: boolean;
   readonly #traceAtStart: TraceAttributes | undefined;
   #trace: TraceAttributes | undefined;
+  #traceBelow: TraceAttributes | undefined;
   #id: string | undefined;
   #traceId: string | undefined;
 
@@ -495,7 +496,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
     this.#client = client;
     this.#core = core;
     this.#isOpen = isOpen;
-    this.#trace = this.#traceAtStart = trace;
+    this.#traceBelow = this.#trace = this.#traceAtStart = trace;
   }
 
   /** The client that records it. */
@@ -538,10 +539,16 @@ export class Observation<Type extends ObservationType = ObservationType> {
     return this;
   }
 
-  /** Says this of its trace, as well, as do children that start from now on. @internal */
-  propagate(own: TraceAttributes): void {
-    const trace = mergedTrace(this.#trace, own);
-    this.#trace = trace;
+  /** Says this of its trace beside what it says already, as do children that start from now on if `isKept`. @internal */
+  propagate(own: TraceAttributes, isKept: boolean): void {
+    const below = this.#traceBelow;
+    this.updateTrace(mergedTrace(this.#trace, own));
+    this.#traceBelow = isKept ? mergedTrace(below, own) : below;
+  }
+
+  /** Says this of its trace and nothing else, as do children that start from now on. @internal */
+  updateTrace(trace: TraceAttributes): void {
+    this.#traceBelow = this.#trace = trace;
     if (this.#isOpen) {
       const text = traceAsText(trace, this.#client.mask);
       this.#call((core) => core.updateTrace(text));
@@ -576,7 +583,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
     options?: StartObservationOptions<Child> | null,
   ): Observation<Child> {
     const client = this.#client;
-    const trace = this.#trace;
+    const trace = this.#traceBelow;
     const propagated = current(client.langfuse)?.propagated;
     return client.observe(
       () => (this.#generation === generation ? this.#core : undefined),

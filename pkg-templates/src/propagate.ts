@@ -49,7 +49,8 @@ export function propagateAttributes<Result>(
   } catch {
     console.warn("langfuse-edge: propagateAttributes: the attributes cannot be read");
   }
-  observation?.propagate(own);
+  // What starts below the current observation, within the callback, gets it from the context.
+  observation?.propagate(own, !!options.observation);
   return entering({ client, observation, propagated: mergedTrace(around?.propagated, own) })(callback);
 }
 

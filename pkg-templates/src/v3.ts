@@ -484,7 +484,7 @@ class Trace {
       this.edition++;
       if (this.isOpen) {
         this.#root?.update(io);
-        this.#root?.propagate(this.attributes());
+        this.#root?.updateTrace(this.attributes());
       } else {
         this.#startRoot(timeOf(timestamp));
       }
@@ -624,7 +624,7 @@ class Child {
   finish(end: Date | undefined): void {
     const { trace, observation } = this;
     if (trace.edition !== this.#edition) {
-      observation.propagate(trace.attributes(this.#own));
+      observation.updateTrace(trace.attributes(this.#own));
     }
     observation.end(end);
     this.isOpen = false;

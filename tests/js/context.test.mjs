@@ -291,7 +291,7 @@ describe("propagateAttributes", () => {
       environment: "Staging",
       tags: ["ok", long, 7],
       metadata: { ok: "v", bad: long, number: 3 },
-      prompt: { name: long, version: 1 },
+      prompt: { name: "p", version: long },
     };
     propagateAttributes(invalid, () => startObservation("one").end());
     const { one } = await rows();
@@ -299,7 +299,7 @@ describe("propagateAttributes", () => {
     const warnings = warn.mock.calls.map(({ arguments: [text] }) => text);
     assert.deepEqual(
       warnings.map((text) => /^langfuse-edge: propagateAttributes: (\S+) is left out: /.exec(text)?.[1]),
-      ["userId", "sessionId", "version", "environment", "tags", "tags", "metadata.bad", "metadata.number", "prompt.name"],
+      ["userId", "sessionId", "version", "environment", "tags", "tags", "metadata.bad", "metadata.number", "prompt"],
     );
     assert.ok(warnings.every((text) => !text.includes(long)));
   });

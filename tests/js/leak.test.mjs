@@ -62,6 +62,7 @@ test(`${OBSERVATIONS} observations, a third of which nobody ends, leave the memo
     }
     const before = await half();
     const after = await half();
+    await langfuse.flush();
     const { recorded, queued, delivered, dropped } = langfuse.stats();
     console.log("MEASURED", JSON.stringify({ before, after, unfinished, recorded, queued, delivered, dropped, seconds: (performance.now() - start) / 1000 }))`,
     {},
