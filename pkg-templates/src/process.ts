@@ -69,7 +69,10 @@ const outside: (act: () => void) => void =
 const WARNING_MS = 60_000;
 let lastWarning = -Infinity;
 
-/** What sends for a client. It lives as long as the client, and keeps it alive only while records wait for the timer. */
+/** Those whose last flush has retained something: their clients live on when nobody else has them. */
+const unsent = new Set<Background>();
+
+/** What sends for a client. It lives as long as the client, and keeps it alive only while records wait. */
 class Background {
   /** The account in use; those of lost instances say nothing any more. */
   account: Account | undefined;
@@ -115,14 +118,14 @@ class Background {
   async follow(report: Promise<FlushReport>): Promise<void> {
     this.#flushes++;
     this.#stopTimer();
+    unsent.delete(this);
     const { retained } = await report;
     this.#flushes--;
-    this.#full = this.#flushAt;
-    if (retained) {
-      // After a failure the next one waits for the interval, or for as many records again where there is none.
-      this.#full = this.#intervalMs ? Infinity : this.#held + this.#flushAt;
-    }
-    this.#wait();
+    // After a failure the next record starts the timer, or as many again do where there is none. If what is retained did so,
+    // the attempts of a few clients would by turns keep a process from its end for as long as a server is down.
+    this.#full = !retained ? this.#flushAt : this.#intervalMs ? Infinity : this.#held + this.#flushAt;
+    if (retained) unsent.add(this);
+    else this.#wait();
   }
 
   /** The process ends when nothing is done now. */

@@ -200,6 +200,18 @@ describe("a process that has nothing left to do", { concurrency: 4 }, () => {
     assert.ok(elapsed < 9000, `${elapsed} ms`);
   });
 
+  test("does not go on by turns when several clients have something for a server that is down", async (t) => {
+    const receiver = { options: { publicKey: "pk", secretKey: "sk", baseUrl: await nobodyListens(), flushInterval: 1 } };
+    const rest = `
+      for (let n = 0; n < 4; n++) setTimeout(() => new Langfuse(options).startObservation("one").end(), 400 * n);
+      setTimeout(() => {}, 3000);`;
+    const start = performance.now();
+    const { code } = await startScript(t, program(receiver, rest)).done;
+    const elapsed = performance.now() - start;
+    assert.equal(code, 0);
+    assert.ok(elapsed < 50_000, `${elapsed} ms`);
+  });
+
   test("keeps its exit code, and after process.exit() sends nothing", async (t) => {
     const receiver = await receiverFor(t);
     assert.equal((await startScript(t, program(receiver, "process.exitCode = 3;")).done).code, 3);
