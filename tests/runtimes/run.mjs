@@ -114,7 +114,7 @@ async function received(receiver) {
   const now = Date.now();
   const time = (text) => (Math.abs(now - Date.parse(text)) < 60_000 ? "now" : text);
   return arrived
-    .map(({ id, arrival, createdAt, startTimeUnixNano, endTimeUnixNano, attributes, resource, scope, ...row }) => ({
+    .map(({ id, arrival, createdAt, startTimeUnixNano, endTimeUnixNano, spanKind, spanStatus, attributes, resource, scope, ...row }) => ({
       ...row,
       otlpAttributes: row.otlpAttributes.map(({ key, value }) => `${key}: ${Object.entries(value).flat().join(" ")}`),
       traceId: traces.get(row.traceId) ?? row.traceId,
