@@ -5,6 +5,8 @@ import { createInterface } from "node:readline";
 import { answer } from "./commands.mjs";
 import { Langfuse } from "langfuse-edge";
 
+// What a flush has retained, the one at the end of the process tries again, and says that it failed: no complaint.
+process.env.LANGFUSE_LOG_LEVEL = "ERROR";
 const langfuse = new Langfuse(JSON.parse(process.argv[2]));
 
 createInterface({ input: process.stdin }).on("line", async (line) => {

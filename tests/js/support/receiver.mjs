@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { ROOT, start } from "./program.mjs";
 
 export const BIN = process.env.LANGFUSE_EDGE_BIN ?? join(ROOT, "target/debug/langfuse-edge");
+// Our CI has it, and would be the release of everything.
+delete process.env.GITHUB_SHA;
+
 export const KEYS = { publicKey: "pk-lf-dev", secretKey: "sk-lf-dev" };
 
 /** Starts one on a free port; `stop` resolves with its exit code. */
