@@ -54,7 +54,7 @@ describe("without being asked, a client sends", { concurrency: 4 }, () => {
 
   test("at once with exportMode immediate, and after as many records as the variable says", async (t) => {
     const receiver = await receiverFor(t);
-    const langfuse = new Langfuse({ ...receiver.options, exportMode: "immediate", flushInterval: 0 });
+    const langfuse = new Langfuse({ ...receiver.options, flushAt: undefined, exportMode: "immediate" });
     record(langfuse, 1);
     await arrived(receiver, 1);
     const { publicKey, secretKey, baseUrl } = receiver.options;

@@ -29,8 +29,8 @@ export async function startReceiver(flags = []) {
     url,
     stop,
     post,
-    /** What a client needs to send here. */
-    options: { ...KEYS, baseUrl: url },
+    /** What a client needs to send here, when it is told to: what it sends by itself is for lifecycle.test.mjs. */
+    options: { ...KEYS, baseUrl: url, flushAt: 1_000_000, flushInterval: 0 },
     state: () => json("state"),
     rows: () => json("rows"),
     requests: () => json("requests"),
