@@ -15,7 +15,7 @@ import type {
   Stats,
   TraceAttributes,
 } from "./core.js";
-import { attributesAsText, traceAsText } from "./attributes.js";
+import { attributesAsText, read, traceAsText } from "./attributes.js";
 import { current } from "./context.js";
 import { generation, giveUp, guarded } from "./instance.js";
 import type { Mask } from "./mask.js";
@@ -177,10 +177,13 @@ class Client {
     const text = attributesAsText(attributes, this.mask);
     const parent = parentOf(options);
     const isInherited = trace === inherited && above?.();
-    const core = Object.create(options ?? null, {
-      ...(parent && { parentSpanContext: { value: parent } }),
-      ...(trace && !isInherited && { trace: { value: traceAsText(trace, this.mask) } }),
-    }) as CoreStartOptions;
+    const core = {
+      asType: read(options, "asType"),
+      startTime: read(options, "startTime"),
+      parentSpanContext: parent ?? read(options, "parentSpanContext"),
+      spanContext: read(options, "spanContext"),
+      trace: trace && !isInherited ? traceAsText(trace, this.mask) : undefined,
+    } satisfies Record<keyof CoreStartOptions, unknown> as CoreStartOptions;
     let isOpen = false;
     const started = guarded(() => {
       const started = (above?.() ?? this.core())?.startObservation(name, text, core) as

@@ -27,7 +27,9 @@ export function textOf(value: unknown): string | undefined {
       return typeof simple === "string" ? simple : JSON.stringify(simple);
     }
     left = MOST_VALUES;
-    return JSON.stringify(value, counted) ?? NOT_SERIALIZABLE;
+    const isAsItIs = isPlain(value, KEPT_LEVELS);
+    left = MOST_VALUES;
+    return JSON.stringify(value, isAsItIs ? undefined : counted) ?? NOT_SERIALIZABLE;
   } catch {
     // A circle, or a getter or a `toJSON` that throws.
     try {
@@ -37,6 +39,31 @@ export function textOf(value: unknown): string | undefined {
       return NOT_SERIALIZABLE;
     }
   }
+}
+
+/** Whether `plain` would change nothing: to ask costs a tenth of what the calls of `plain` do. */
+function isPlain(value: unknown, levels: number): boolean {
+  if (left-- <= 0) {
+    return false;
+  }
+  if (typeof value !== "object" || value === null) {
+    return typeof value !== "bigint" && typeof value !== "function" && typeof value !== "symbol";
+  }
+  if (levels === 0) {
+    return false;
+  }
+  if (Array.isArray(value)) {
+    return value.length <= KEPT_ELEMENTS && value.every((element) => isPlain(element, levels - 1));
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype) {
+    return false;
+  }
+  for (const name in value) {
+    if (!isPlain((value as Record<string, unknown>)[name], levels - 1)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 function counted(this: unknown, key: string, value: unknown): unknown {

@@ -326,17 +326,20 @@ test("a getter that has the instance replaced leaves the new one whole", async (
   const receiver = await receiverFor(t);
   const langfuse = new Langfuse(receiver.options);
   const attributes = {
-    get model() {
-      // It leaves the frames below whole, which could go on.
-      const { now } = Date;
-      Date.now = () => {
-        Date.now = now;
-        throw new Error("no clock");
-      };
-      langfuse.startObservation("within", { input: "x".repeat(100_000) }).end();
-      return "model";
+    // The core reads what is in there.
+    modelParameters: {
+      get temperature() {
+        // It leaves the frames below whole, which could go on.
+        const { now } = Date;
+        Date.now = () => {
+          Date.now = now;
+          throw new Error("no clock");
+        };
+        langfuse.startObservation("within", { input: "x".repeat(100_000) }).end();
+        return 0.5;
+      },
     },
-    modelParameters: { after: "y".repeat(100_000) },
+    usageDetails: { after: "y".repeat(100_000) },
   };
   langfuse.startObservation("around", attributes).end();
   const report = await langfuse.flush();

@@ -36,24 +36,47 @@ const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
 /// What a host function throws goes to the frame that called it. As wasm-bindgen writes it, that is a frame of the
 /// instance in use.
 const HANDLE_ERROR: &str = "\
+function handleError(f, args) {
     try {
         return f.apply(this, args);
     } catch (e) {
         const idx = addToExternrefTable0(e);
         wasm.__wbindgen_exn_store(idx);
     }
+}
 ";
 /// A user's getter can have the instance replaced below a frame of the old one. Such a frame would go on with its
 /// addresses in the memory of the new instance, so it ends here.
 const HANDLE_ERROR_IN_ITS_INSTANCE: &str = "\
-    const instance = __wbg_instance_id;
-    try {
-        const ret = f.apply(this, args);
-        if (instance === __wbg_instance_id) return ret;
-    } catch (e) {
-        if (instance === __wbg_instance_id) return wasm.__wbindgen_exn_store(addToExternrefTable0(e));
-    }
-    throw Error();
+function handleError(f) {
+    return (...args) => {
+        const instance = __wbg_instance_id;
+        try {
+            const ret = f(...args);
+            if (instance === __wbg_instance_id) return ret;
+        } catch (e) {
+            if (instance === __wbg_instance_id) return wasm.__wbindgen_exn_store(addToExternrefTable0(e));
+        }
+        throw Error();
+    };
+}
+";
+/// What may throw is wrapped when it is imported, rather than in every call, of which an observation makes dozens.
+const WRAPPED_IN_EACH_CALL: [&str; 2] = ["function() { return handleError(function (", "}, arguments); },"];
+const WRAPPED: [&str; 2] = ["handleError(function (", "}),"];
+
+const ENCODE: &str = "        const buf = cachedTextEncoder.encode(arg);
+        const ptr = malloc(buf.length, 1) >>> 0;
+";
+/// What is read to its end within as many bytes as it has characters is ASCII.
+const ENCODE_IN_PLACE: &str = "\
+        const { length } = arg;
+        let ptr = malloc(length, 1) >>> 0;
+        WASM_VECTOR_LEN = length;
+        if (cachedTextEncoder.encodeInto(arg, getUint8ArrayMemory0().subarray(ptr, ptr + length)).read === length) return ptr;
+        wasm.__wbindgen_free(ptr, length, 1);
+        const buf = cachedTextEncoder.encode(arg);
+        ptr = malloc(buf.length, 1) >>> 0;
 ";
 
 /// The garbage collector has nobody to throw to: an error there ends a Node.js process.
@@ -139,6 +162,13 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     let mut glue = replace_once(&sh.read_file(&core)?, SOURCE_IMPORT, "")?;
     glue = replace_once(&glue, INSTANTIATE, INIT)?;
     glue = replace_once(&glue, HANDLE_ERROR, HANDLE_ERROR_IN_ITS_INSTANCE)?;
+    for (in_each_call, wrapped) in WRAPPED_IN_EACH_CALL.into_iter().zip(WRAPPED) {
+        glue = glue.replace(in_each_call, wrapped);
+    }
+    ensure!(
+        glue.contains(WRAPPED[0]) && !glue.contains("arguments);"),
+        "core.js wraps what may throw in another way: did wasm-bindgen change?"
+    );
     for call in FINALIZERS {
         glue = replace_once(&glue, call, &format!("try {{ {call} }} catch {{}}"))?;
     }
@@ -153,14 +183,15 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     Ok(())
 }
 
-/// wasm-bindgen's glue copies ASCII character by character unless it has no `realloc`. What it does with one goes,
-/// and so does the stand-in for an `encodeInto` that hosts lack and nothing else uses.
+/// wasm-bindgen's glue copies ASCII character by character unless it has no `realloc`. What it does with one goes, and so
+/// does the stand-in for an `encodeInto` that hosts lack. Instead of a copy of each text in JavaScript, ASCII is encoded in place.
 fn copy_strings_in_bulk(glue: &str) -> Result<String> {
     let glue =
         glue.replace(", wasm.__wbindgen_malloc, wasm.__wbindgen_realloc)", ", wasm.__wbindgen_malloc)");
     let glue =
         cut_once(&glue, "    let len = arg.length;\n", "    WASM_VECTOR_LEN = offset;\n    return ptr;\n")?;
-    cut_once(&glue, "if (!('encodeInto' in cachedTextEncoder)) {\n", "\n}\n")
+    let glue = cut_once(&glue, "if (!('encodeInto' in cachedTextEncoder)) {\n", "\n}\n")?;
+    replace_once(&glue, ENCODE, ENCODE_IN_PLACE)
 }
 
 /// Without the words of panics, with the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short
@@ -182,7 +213,7 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
     let core = dist.join("core.js");
     let mut glue = replace_once(&sh.read_file(&core)?, "\"./core_bg.js\": ", "\"a\": ")?;
     for (_, long, short) in &names.imports {
-        glue = replace_once(&glue, &format!("{long}: function("), &format!("{short}: function("))?;
+        glue = replace_once(&glue, &format!("{long}: "), &format!("{short}: "))?;
     }
     let mut exports = names.exports;
     // A name may begin another.
