@@ -327,8 +327,8 @@ test("a getter that has the instance replaced leaves the new one whole", async (
   const langfuse = new Langfuse(receiver.options);
   const attributes = {
     // The core reads what is in there.
-    modelParameters: {
-      get temperature() {
+    prompt: {
+      get name() {
         // It leaves the frames below whole, which could go on.
         const { now } = Date;
         Date.now = () => {
@@ -336,10 +336,10 @@ test("a getter that has the instance replaced leaves the new one whole", async (
           throw new Error("no clock");
         };
         langfuse.startObservation("within", { input: "x".repeat(100_000) }).end();
-        return 0.5;
+        return "greeting";
       },
+      version: "y".repeat(100_000),
     },
-    usageDetails: { after: "y".repeat(100_000) },
   };
   langfuse.startObservation("around", attributes).end();
   const report = await langfuse.flush();
