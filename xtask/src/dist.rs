@@ -79,6 +79,36 @@ const ENCODE_IN_PLACE: &str = "\
         ptr = malloc(buf.length, 1) >>> 0;
 ";
 
+/// What each method asks before it goes into the wasm: the TypeScript layer knows of which instance its objects are
+/// (`instance.ts`), and is the only one to replace it.
+const GUARDS: [&str; 8] = [
+    "        if (this.__wbg_inst !== undefined && this.__wbg_inst !== __wbg_instance_id) {
+            throw new Error('Invalid stale object from previous Wasm instance');
+        }
+",
+    "        Object.defineProperty(obj, '__wbg_inst', { value: __wbg_instance_id, writable: true });\n",
+    "        Object.defineProperty(this, '__wbg_inst', { value: __wbg_instance_id, writable: true });\n",
+    "        __wbg_call_guard();\n",
+    "    __wbg_call_guard();\n",
+    "    __wbg_reinit_scheduled = false;\n",
+    "let __wbg_reinit_scheduled = false;\n",
+    "\
+function __wbg_call_guard() {
+    if (__wbg_reinit_scheduled) {
+        __wbg_reset_state();
+        return;
+    }
+}
+",
+];
+
+/// The cached view of the memory is of its buffer, until it grows.
+const IS_VIEW_STALE: [&str; 2] = [
+    "cachedDataViewMemory0 === null || cachedDataViewMemory0.buffer.detached === true || \
+     (cachedDataViewMemory0.buffer.detached === undefined && cachedDataViewMemory0.buffer !== wasm.memory.buffer)",
+    "cachedDataViewMemory0?.buffer !== wasm.memory.buffer",
+];
+
 /// The garbage collector has nobody to throw to: an error there ends a Node.js process.
 const FINALIZERS: [&str; 2] = ["wasm.__wbg_langfuse_free(ptr, 1);", "wasm.__wbg_observation_free(ptr, 1);"];
 
@@ -169,6 +199,11 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
         glue.contains(WRAPPED[0]) && !glue.contains("arguments);"),
         "core.js wraps what may throw in another way: did wasm-bindgen change?"
     );
+    glue = replace_once(&glue, IS_VIEW_STALE[0], IS_VIEW_STALE[1])?;
+    for guard in GUARDS {
+        ensure!(glue.contains(guard), "core.js does not have `{guard}`: did wasm-bindgen change?");
+        glue = glue.replace(guard, "");
+    }
     for call in FINALIZERS {
         glue = replace_once(&glue, call, &format!("try {{ {call} }} catch {{}}"))?;
     }
