@@ -28,6 +28,11 @@ export interface InvocationOptions {
   /** Whether the invocation is an observation. */
   isTraced: boolean;
   flush: FlushOptions;
+  /**
+   * Whether the host cancels a stream's code with its request, unless something is left for `waitUntil`. Workers do, and count
+   * the time that `waitUntil` has from the end of the stream.
+   */
+  awaitsStreams?: boolean;
   describe(): Invocation;
   /** Makes observations of the parts of an event. */
   watch?(root: Observation): { event: unknown; end(hasFailed: boolean): void } | undefined;
@@ -48,7 +53,7 @@ export function fetched(request: Request): Invocation {
 
 /**
  * Calls the user's code and gives what it gives. The flush is registered before, begins when the code has finished, and does not
- * wait for a stream, of which the observation ends, and is flushed, when it has been read or given up.
+ * wait for a stream, of which the observation ends, and is flushed again, when it has been read or given up.
  */
 export function invoke(call: Call, options: InvocationOptions): unknown {
   const { client, ctx } = options;
@@ -66,10 +71,12 @@ export function invoke(call: Call, options: InvocationOptions): unknown {
   ctx.waitUntil(
     isHandled
       .then(() => soon(hasEnded))
-      .then(() => {
+      .then(async () => {
         abandon();
         isFlushing = true;
-        return flush();
+        const report = await flush();
+        if (options.awaitsStreams) await hasEnded;
+        return report;
       }),
   );
   if (!options.isTraced) {
