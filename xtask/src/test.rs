@@ -9,13 +9,13 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, faults, now, progress, runtimes};
+use crate::{demo, dist, faults, now, progress, runtimes, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     ("format", format),
     ("lint", lint),
     ("lint wasm32", lint_wasm),
@@ -30,6 +30,7 @@ const STEPS: [Step; 16] = [
     ("JavaScript tests", javascript),
     ("golden comparison", golden),
     ("runtimes", |project, _| runtimes::table(project)),
+    ("workers", |project, _| workers::table(project, &[])),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
     ("demo", run_demo),
 ];
