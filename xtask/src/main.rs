@@ -2,6 +2,7 @@
 
 mod demo;
 mod dist;
+mod exports;
 mod faults;
 mod panics;
 mod project;
