@@ -1,7 +1,7 @@
 /** One invocation of a serverless function: an observation around it, and a flush behind it. */
 
 import type { Langfuse, Observation } from "./client.js";
-import { withinObservation } from "./context.js";
+import { current, entering } from "./context.js";
 import type { FlushOptions, ObservationAttributes } from "./core.js";
 import { messageOf } from "./observability.js";
 import { watched } from "./results.js";
@@ -86,14 +86,21 @@ export function invoke(call: Call, options: InvocationOptions): unknown {
   const { name, metadata, parent } = described(options);
   const root = client.startObservation(name, metadata && { metadata }, parent ? { parentSpanContext: parent } : {});
   const parts = options.watch?.(root);
+  // Until it is over nothing else has to register a flush.
+  const invocation = { isOpen: true };
+  const inside = <R>(run: () => R): R =>
+    entering({ client, observation: root, propagated: current(client)?.propagated, invocation })(run);
   let turns = 0;
   const within = <R>(run: () => R): R => {
     turns++;
-    return withinObservation(root, run);
+    return inside(run);
   };
   const end = (attributes: ObservationAttributes, hasFailed: boolean) => {
-    parts?.end(hasFailed);
-    root.update(attributes).end();
+    inside(() => {
+      parts?.end(hasFailed);
+      root.update(attributes).end();
+    });
+    invocation.isOpen = false;
     endRoot();
     if (isFlushing) {
       // A stream that was over after the response.

@@ -14,18 +14,21 @@ const bundles = Promise.all([
   bundle(others("gateway.mjs")),
   bundle(others("consumer.mjs")),
   bundle(others("worker.mjs"), ["./options.mjs"]),
+  bundle(own("unwrapped.mjs"), ["./env.mjs"]),
 ]);
 
+const data = (path, value) => ({ type: "ESModule", path, contents: `export default ${JSON.stringify(value)}` });
+
 /**
- * Starts them: `traced` with `withLangfuse`, `plain` without anything, `byHand` that flushes as each request asks, `other` as
- * `traced`, and `consumer` of the overflow queue.
+ * Starts them: `traced` with `withLangfuse`, `plain` without anything, `unwrapped` that only records,
+ * `byHand` that flushes as each request asks, `other` as `traced`, and `consumer` of the overflow queue.
  */
 export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags = ["nodejs_compat"], bindings = {}, byHand = {}, first = "gateway", hasOverflow = true } = {}) {
   const cleanups = [];
   const t = { after: (cleanup) => cleanups.push(cleanup) };
   const receiver = await startReceiver();
   t.after(() => receiver.stop("SIGKILL"));
-  const [traced, plain, gateway, consumer, worker] = await bundles;
+  const [traced, plain, gateway, consumer, worker, unwrapped] = await bundles;
   const env = {
     LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
     LANGFUSE_SECRET_KEY: KEYS.secretKey,
@@ -39,7 +42,7 @@ export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags
   const queue = { maxBatchTimeout: 1, maxRetries: 5 };
   const tracedWorker = (name, more) => ({ name, modules: traced, bindings: env, durableObjects: { ROOM: { className: "Room", useSQLite: true } }, ...more });
   const workers = [
-    { name: "gateway", modules: gateway, serviceBindings: { traced: "traced", plain: "plain", byHand: "byHand" } },
+    { name: "gateway", modules: gateway, serviceBindings: { traced: "traced", plain: "plain", byHand: "byHand", unwrapped: "unwrapped" } },
     tracedWorker("traced", {
       serviceBindings: { ADDER: { name: "traced", entrypoint: "Adder" }, OTHER: "other" },
       queueProducers: { MAILS: "mails", ...(hasOverflow && { OVERFLOW: "overflow" }) },
@@ -47,10 +50,8 @@ export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags
     }),
     tracedWorker("other"),
     { name: "plain", modules: plain, serviceBindings: { OTHER: "plain" } },
-    {
-      name: "byHand",
-      modules: [...worker, { type: "ESModule", path: "options.mjs", contents: `export default ${JSON.stringify(options)}` }],
-    },
+    { name: "unwrapped", modules: [...unwrapped, data("env.mjs", env)], durableObjects: { ROOM: { className: "Room", useSQLite: true } } },
+    { name: "byHand", modules: [...worker, data("options.mjs", options)] },
     { name: "consumer", modules: consumer, bindings: env, queueConsumers: { overflow: { ...queue, maxBatchSize: 10, maxBatchTimeout: 0 } } },
   ];
   const compatibility = { compatibilityDate, compatibilityFlags };
@@ -78,10 +79,10 @@ export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags
     url,
     delays,
     get,
-    /** The traced Worker's answer. The plain one is asked beside, by turns before and after, for the time that it takes. */
-    async visit(path) {
+    /** A Worker's answer. The plain one is asked beside, by turns before and after, for the time that it takes. */
+    async visit(path, worker = "traced") {
       const before = visits++ % 2 === 0 && (await timed(`plain/${path}`));
-      const traced = await timed(`traced/${path}`);
+      const traced = await timed(`${worker}/${path}`);
       const plain = before || (await timed(`plain/${path}`));
       delays.push(traced.ms - plain.ms);
       return traced.text;

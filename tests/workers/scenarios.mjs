@@ -31,7 +31,7 @@ async function nothingWasCut({ stats }) {
 
 /** Sends messages through a WebSocket to the Durable Object, and waits for its answers. */
 async function talk({ miniflare }, path, kind) {
-  const { webSocket } = await miniflare.dispatchFetch(`http://gateway/traced/${path}`, { headers: { upgrade: "websocket" } });
+  const { webSocket } = await miniflare.dispatchFetch(`http://gateway/${path}`, { headers: { upgrade: "websocket" } });
   const heard = [];
   webSocket.addEventListener("message", ({ data }) => heard.push(data));
   webSocket.accept();
@@ -61,6 +61,29 @@ export const SCENARIOS = [
       return answers("GET /answer", 10);
     },
   },
+  ...[
+    { compatibilityFlags: ["nodejs_compat"] },
+    { compatibilityFlags: [] },
+    { compatibilityDate: "2024-09-01", compatibilityFlags: [] },
+  ].map((options) => ({
+    name: ["requests that only record: no wrapper, no flush", options.compatibilityDate, ...options.compatibilityFlags].filter(Boolean).join(", "),
+    options,
+    async run({ receiver, visit, arrived }) {
+      await receiver.fault(SLOW);
+      for (let n = 0; n < 5; n++) await visit("answer", "unwrapped");
+      await arrived(25);
+      assert.ok((await receiver.state()).requests <= 5, "a turn's records travel together");
+      return times(5, PARTS);
+    },
+  })),
+  {
+    name: "what is recorded after the response, with and without withLangfuse",
+    async run({ visit }) {
+      assert.equal(await visit("later", "unwrapped"), "later");
+      assert.equal(await visit("later"), "later");
+      return sum(PARTS, answers("GET /later"));
+    },
+  },
   {
     name: "a request that is cancelled while it sends",
     async run({ receiver, cancelled }) {
@@ -70,7 +93,15 @@ export const SCENARIOS = [
     },
   },
   {
-    name: "the same without withLangfuse: the next request sends it",
+    name: "a request that is cancelled while it sends, without withLangfuse",
+    async run({ receiver, cancelled }) {
+      await receiver.fault({ hang: true, first: 1 });
+      await cancelled("unwrapped/slow");
+      return PARTS;
+    },
+  },
+  {
+    name: "the same with a flush that the request awaits: the next request sends it",
     async run({ receiver, cancelled, byHand: call }) {
       await receiver.fault({ hang: true, first: 1 });
       await cancelled("byHand/?name=a&flush=await");
@@ -116,6 +147,14 @@ export const SCENARIOS = [
       await visit("answer");
       // Its own observation never ends: nothing of it runs any more.
       return sum(PARTS, answers("GET /answer"));
+    },
+  },
+  {
+    name: "a request that is terminated in the middle, without withLangfuse",
+    async run({ get, visit }) {
+      await assert.rejects(get("unwrapped/exit"), /answered 5/);
+      await visit("answer", "unwrapped");
+      return times(2, PARTS);
     },
   },
   {
@@ -188,16 +227,30 @@ export const SCENARIOS = [
     name: "a Durable Object: WebSocket messages, hibernating",
     async run(host) {
       await host.receiver.fault(SLOW);
-      (await talk(host, "room", "echo")).close(1000);
+      (await talk(host, "traced/room", "echo")).close(1000);
       return { "GET /room": 2, webSocketMessage: 3, echo: 3, webSocketClose: 1 };
     },
   },
   {
-    name: "a Durable Object: WebSocket messages, plain; another one's flush sends them",
+    name: "a Durable Object without withLangfuse: plain WebSocket messages",
     async run(host) {
-      await talk(host, "room?plain", "plain");
-      await talk(host, "room", "echo");
-      return { "GET /room": 4, "plain message": 3, webSocketMessage: 3, echo: 3 };
+      await host.receiver.fault(SLOW);
+      await talk(host, "unwrapped/room", "plain");
+      return { message: 3 };
+    },
+  },
+  {
+    name: "a Durable Object without withLangfuse: RPC and an alarm",
+    async run({ get }) {
+      assert.equal(await get("unwrapped/alarm"), '"good night"');
+      return { sleep: 1, work: 1 };
+    },
+  },
+  {
+    name: "a cron trigger without withLangfuse",
+    async run({ miniflare }) {
+      assert.equal((await (await miniflare.getWorker("unwrapped")).scheduled({})).outcome, "ok");
+      return PARTS;
     },
   },
   {

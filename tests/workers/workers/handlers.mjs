@@ -47,6 +47,10 @@ export function handlersOf(step) {
       answer();
       return new Response(stream(Infinity, 0, "!".repeat(1_000_000)), EVENTS);
     },
+    "/later": (request, env, ctx) => {
+      ctx.waitUntil(scheduler.wait(300).then(answer));
+      return new Response("later");
+    },
     "/exit": () => {
       answer();
       process.exit();

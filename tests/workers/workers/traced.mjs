@@ -1,6 +1,6 @@
 // The Worker with `withLangfuse`: it flushes nothing itself.
 import { DurableObject, WorkerEntrypoint } from "cloudflare:workers";
-import { flushLangfuse, getLangfuse, observe, startObservation, withLangfuse } from "langfuse-edge";
+import { flushLangfuse, getLangfuse, observe, withLangfuse } from "langfuse-edge";
 
 import { withBudget } from "./budget.mjs";
 import { handlersOf } from "./handlers.mjs";
@@ -54,19 +54,11 @@ export const Adder = withLangfuse(
 
 export const Room = withLangfuse(
   class Room extends DurableObject {
-    /** A WebSocket that hibernates, or with `?plain` one that does not. */
-    fetch(request) {
-      const { 0: client, 1: server } = new WebSocketPair();
-      if (new URL(request.url).searchParams.has("plain")) {
-        server.accept();
-        server.addEventListener("message", ({ data }) => {
-          startObservation("plain message", { input: data }).end();
-          server.send(`plain ${data}`);
-        });
-      } else {
-        this.ctx.acceptWebSocket(server);
-      }
-      return new Response(null, { status: 101, webSocket: client });
+    /** A WebSocket that lets the object hibernate. */
+  fetch() {
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server);
+    return new Response(null, { status: 101, webSocket: client });
     }
     webSocketMessage(socket, message) {
       socket.send(step("echo", message, () => `echo ${message}`));
