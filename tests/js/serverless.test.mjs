@@ -75,9 +75,9 @@ describe("a function for requests", () => {
 });
 
 describe("an AWS Lambda function", () => {
-  async function startFunction(t) {
+  async function startFunction(t, env) {
     const receiver = await receiverFor(t);
-    return { receiver, ...(await startLambda(t, receiver)) };
+    return { receiver, ...(await startLambda(t, receiver, env)) };
   }
 
   test("has delivered what it recorded when it answers, and is frozen", async (t) => {
@@ -95,6 +95,21 @@ describe("an AWS Lambda function", () => {
     assert.deepEqual([kind, body.errorType, body.errorMessage], ["error", "TypeError", "no such order"]);
     const root = named(await receiver.rows(), "orders");
     assert.deepEqual([root.level, root.statusMessage], ["ERROR", "no such order"]);
+  });
+
+  test("whose response is streamed holds nothing of it back, and has delivered when it is frozen", async (t) => {
+    const { receiver, invoke } = await startFunction(t, { _HANDLER: "streaming" });
+    await receiver.fault({ delayMs: 300 });
+    for (const n of [1, 2]) {
+      const { parts, ms } = await invoke({ n });
+      assert.deepEqual(parts.map(({ text }) => text), ["first ", "last"]);
+      const [first, last] = parts.map(({ ms }) => ms);
+      assert.ok(last - first >= 50, "the first part does not wait for the last");
+      assert.ok(ms - last >= 250, "the flush comes behind the last");
+      const rows = await receiver.rows();
+      assert.equal(rows.length, 2 * n);
+      assert.equal(named(rows, "work").parentObservationId, named(rows, "orders").id);
+    }
   });
 
   test("with little time left answers in time, and the next invocation delivers the rest", async (t) => {

@@ -9,13 +9,28 @@ import { until } from "./until.mjs";
 const BOOTSTRAP = fileURLToPath(new URL("lambda-bootstrap.mjs", import.meta.url));
 const FUNCTION = new URL("lambda-function.mjs", import.meta.url).href;
 
-/** The function, which is frozen as soon as it has answered. */
+/** The function, which is frozen as soon as it has answered, or when it asks for more if its response was streamed. */
 export async function startLambda(t, receiver, env = {}) {
   const asked = [];
   const answers = new Map();
+  /** Answers an invocation whose response was streamed. */
+  let streamed;
   const api = createServer(async (request, response) => {
-    if (request.url.endsWith("/next")) return void asked.push(response);
+    if (request.url.endsWith("/next")) {
+      asked.push(response);
+      if (streamed) lambda.kill("SIGSTOP");
+      streamed?.();
+      streamed = undefined;
+      return;
+    }
     const [id, kind] = request.url.split("/").slice(-2);
+    if (request.headers["lambda-runtime-function-response-mode"] === "streaming") {
+      const begun = performance.now();
+      const parts = [];
+      for await (const part of request) parts.push({ text: String(part), ms: performance.now() - begun });
+      streamed = () => answers.get(id)({ kind, parts, ms: performance.now() - begun });
+      return void response.end();
+    }
     const body = JSON.parse((await request.toArray()).join(""));
     lambda.kill("SIGSTOP");
     answers.get(id)({ kind, body });
