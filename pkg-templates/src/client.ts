@@ -182,7 +182,7 @@ class Client {
       startTime: read(options, "startTime"),
       parentSpanContext: parent ?? read(options, "parentSpanContext"),
       spanContext: read(options, "spanContext"),
-      trace: trace && !isInherited ? traceAsText(trace, this.mask) : undefined,
+      trace: trace && !isInherited ? traceAsText(trace, this.mask) : read(options, "trace"),
     } satisfies Record<keyof CoreStartOptions, unknown> as CoreStartOptions;
     let isOpen = false;
     const started = guarded(() => {
