@@ -66,7 +66,7 @@ test(`${OBSERVATIONS} observations, a third of which nobody ends, leave the memo
     const { recorded, queued, delivered, dropped } = langfuse.stats();
     console.log("MEASURED", JSON.stringify({ before, after, unfinished, recorded, queued, delivered, dropped, seconds: (performance.now() - start) / 1000 }))`,
     {},
-    ["--expose-gc"],
+    { gc: true },
   );
   const [, json] = await script.line(/^MEASURED (.*)$/);
   const { before, after, unfinished, recorded, queued, delivered, dropped, seconds } = JSON.parse(json);

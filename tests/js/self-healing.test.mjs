@@ -166,7 +166,7 @@ describe("after a trap", () => {
       langfuse.startObservation("one").end();
       console.log((await langfuse.flush()).delivered);`,
       {},
-      ["--expose-gc"],
+      { gc: true },
     ).done;
     assert.deepEqual([code, output], [0, "1"]);
   });

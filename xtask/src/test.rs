@@ -15,7 +15,7 @@ const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     ("format", format),
     ("lint", lint),
     ("lint wasm32", lint_wasm),
@@ -28,6 +28,7 @@ const STEPS: [Step; 16] = [
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
+    ("JavaScript tests elsewhere", |project, _| runtimes::suites(project)),
     ("golden comparison", golden),
     ("runtimes", |project, _| runtimes::table(project)),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
