@@ -14,7 +14,7 @@ import { COMPLETE, deferred, endOf, failedWith, observed, STOPPED } from "./supp
 import { startScript } from "./support/program.mjs";
 import { until } from "./support/until.mjs";
 
-const { client, rows } = observed();
+const { client, receiver, rows } = observed();
 
 /** What `observe` makes of a function that gives this, called once. */
 const result = (value, options) => observe(() => value, { name: "one", ...options })();
@@ -896,6 +896,57 @@ describe("OpenAI's client", () => {
     assert.equal((await given.finalChatCompletion()).choices[0].message.content, "abc");
     assert.equal(seen.join(""), "abc");
     assert.deepEqual(await outputOf(), ["DEFAULT", "abc"]);
+  });
+});
+
+describe("results that nobody wants any more", () => {
+  test("end with what was consumed when they are collected", async (t) => {
+    const script = startScript(
+      t,
+      `const { Langfuse, observe, setLangfuse } = await import("langfuse-edge");
+      const langfuse = new Langfuse(${JSON.stringify(receiver().options)});
+      setLangfuse(langfuse);
+      const left = {
+        generator: () => observe(function* generator() { yield "a"; yield "b"; })().next(),
+        "async generator": () => observe(async function* () { yield "a"; yield "b"; }, { name: "async generator" })().next(),
+        stream: () => observe(() => ReadableStream.from(["a", "b"]), { name: "stream" })().getReader().read(),
+        response: () => observe(() => new Response(ReadableStream.from(["a", "b"].map((c) => new TextEncoder().encode(c)))), { name: "response" })().body.getReader().read(),
+      };
+      for (const leave of Object.values(left)) await leave();
+      for (let n = 0; n < 100 && langfuse.stats().recorded < 4; n++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      console.log("collected", (await langfuse.flush()).delivered)`,
+      {},
+      ["--expose-gc"],
+    );
+    await script.line(/^collected 4$/);
+    const row = await rows();
+    for (const name of ["generator", "async generator", "stream"]) assert.deepEqual(endOf(row[name]), [...STOPPED, "a"]);
+    assert.deepEqual(endOf(row.response), [...STOPPED, '{"status":200,"body":"a"}']);
+  });
+
+  test("are not ended while somebody may go on", async (t) => {
+    const script = startScript(
+      t,
+      `const { Langfuse, observe, setLangfuse } = await import("langfuse-edge");
+      const langfuse = new Langfuse(${JSON.stringify(receiver().options)});
+      setLangfuse(langfuse);
+      const generator = observe(function* () { yield "a"; yield "b"; }, { name: "generator" })();
+      const response = observe(() => new Response(ReadableStream.from(["a", "b"].map((c) => new TextEncoder().encode(c)))), { name: "response" })();
+      generator.next();
+      for (let n = 0; n < 20; n++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      console.log(langfuse.stats().recorded, [...generator].join(), await response.text());
+      console.log("recorded", langfuse.stats().recorded)`,
+      {},
+      ["--expose-gc"],
+    );
+    await script.line(/^0 b ab$/);
+    await script.line(/^recorded 2$/);
   });
 });
 
