@@ -8,6 +8,7 @@ export type {
   ObservationAttributes,
   ObservationLevel,
   ObservationType,
+  OpenAIUsage,
   ScoreBody,
   ScoreData,
   ScoreDataType,

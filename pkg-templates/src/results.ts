@@ -92,10 +92,10 @@ let forgotten: FinalizationRegistry<() => void> | undefined;
  * Calls `stopped` when nobody can take another step: the consumer has dropped the result without a word, or was a request to a
  * Worker whose client has gone, of which nothing runs any more.
  */
-function whenForgotten(step: object, stopped: () => void): void {
+function whenForgotten(object: object, stopped: () => void): void {
   if (typeof FinalizationRegistry === "function") {
     forgotten ??= new FinalizationRegistry((stopped) => stopped());
-    forgotten.register(step, stopped);
+    forgotten.register(object, stopped);
   }
 }
 
@@ -396,12 +396,12 @@ function watchStream(stream: ReadableStream<unknown>, watch: Watching): Readable
       return cancelled;
     },
   };
-  whenForgotten(source.pull, stopped);
   // Nothing is read before somebody wants it.
   const strategy = { highWaterMark: 0 };
   const copy = hasByteReader(stream)
     ? new ReadableStream({ ...source, type: "bytes" } as UnderlyingByteSource, strategy)
     : new ReadableStream(source, strategy);
+  whenForgotten(copy, stopped);
   return alike(copy, stream);
 }
 

@@ -919,7 +919,7 @@ describe("results that nobody wants any more", () => {
       }
       console.log("collected", (await langfuse.flush()).delivered)`,
       {},
-      ["--expose-gc"],
+      { gc: true },
     );
     await script.line(/^collected 4$/);
     const row = await rows();
@@ -943,7 +943,7 @@ describe("results that nobody wants any more", () => {
       console.log(langfuse.stats().recorded, [...generator].join(), await response.text());
       console.log("recorded", langfuse.stats().recorded)`,
       {},
-      ["--expose-gc"],
+      { gc: true },
     );
     await script.line(/^0 b ab$/);
     await script.line(/^recorded 2$/);

@@ -77,6 +77,17 @@ for (const { compatibilityDate, compatibilityFlags, hasContext, hasFinalizers } 
       assert.deepEqual(endOf((await rows()).broken), [...failedWith("broken"), response(200, "a")]);
     });
 
+    await t.test("a stream is not ended before it is, whatever is collected meanwhile", async () => {
+      const ways = ["piped", "in two", "cloned", "in another"];
+      const streams = [textOf("stream", { name: "slow", count: 300 }), ...ways.map((way) => textOf("stream", { name: way, way, count: 300 }))];
+      for (let n = 0; n < 10; n++) await textOf("collect");
+      const texts = await Promise.all(streams);
+      for (const text of texts) assert.equal(text.split(" ").length, 301);
+      const row = await rows();
+      assert.deepEqual(endOf(row.slow), [...COMPLETE, response(201, texts[0])]);
+      for (const way of ways) assert.deepEqual(endOf(row[way]), [...COMPLETE, texts[0]], way);
+    });
+
     // Nothing of such a request runs any more, not even the stream's own `cancel`.
     for (const how of ["cancel", "abort"]) {
       await t.test(`a client that goes midway, by ${how}: the observation ends with what it has got when the stream is collected`, async () => {

@@ -50,6 +50,23 @@ const handlers = {
   },
 };
 
+/** Ways to hand on a stream that is observed, with nothing left that refers to it. */
+const ways = {
+  piped: (stream) => stream.pipeThrough(new TransformStream()),
+  "in two": (stream) => stream.tee()[0],
+  cloned: (stream) => new Response(stream).clone().body,
+  "in another": (stream) => {
+    const reader = stream.getReader();
+    return new ReadableStream({
+      async pull(controller) {
+        const { value, done } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+    });
+  },
+};
+
 /** What consumes a stream inside of the Worker. */
 const consumers = {
   async byob({ name }) {
@@ -92,8 +109,9 @@ const consumers = {
   state: () => JSON.stringify(state),
   /** Fills the heap, so that what nobody holds is collected. */
   async collect() {
-    for (let n = 0; n < 100; n++) Array(50_000).fill().map(() => ({}));
-    await scheduler.wait(1);
+    const heap = Array.from({ length: 300 }, () => [new Uint8Array(200_000).fill(1), Array(20_000).fill({})]);
+    heap.length = 0;
+    await scheduler.wait(10);
     return "collected";
   },
 };
@@ -104,6 +122,7 @@ export default {
     const what = pathname.slice(1);
     const query = { name: what, ...Object.fromEntries(searchParams) };
     if (consumers[what]) return Promise.resolve(consumers[what](query)).then((text) => new Response(text));
+    if (query.way) return new Response(ways[query.way](observe(() => chunks(what, Number(query.count)), query)()));
     const { waitUntil } = ctx;
     ctx.waitUntil = (promise) => (state.waitedFor++, waitUntil.call(ctx, promise));
     return observe(handlers[what], { name: query.name })(query);
