@@ -24,6 +24,7 @@ export {
   getActiveSpanId,
   getActiveTraceId,
   observe,
+  setActiveTraceAsPublic,
   startActiveObservation,
   startObservation,
   updateActiveObservation,

@@ -542,6 +542,15 @@ export class Observation<Type extends ObservationType = ObservationType> {
     return this;
   }
 
+  /**
+   * Lets everybody who has the URL of its trace see it, which cannot be taken back, and returns the observation. After the end
+   * it does nothing.
+   */
+  setTraceAsPublic(): this {
+    this.propagate({ public: true }, true);
+    return this;
+  }
+
   /** Says this of its trace beside what it says already, as do children that start from now on if `isKept`. @internal */
   propagate(own: TraceAttributes, isKept: boolean): void {
     const below = this.#traceBelow;

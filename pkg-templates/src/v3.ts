@@ -115,6 +115,11 @@ export class Langfuse {
     return this;
   }
 
+  /** Where Langfuse shows the trace: once it is known of which project the keys are; undefined, with a warning, if that cannot be asked. */
+  getTraceUrl(traceId: string): Promise<string | undefined> {
+    return this.#tracer.langfuse.getTraceUrl(traceIdOf(traceId));
+  }
+
   /**
    * Sends everything recorded so far and waits until it is settled; at most 25 s unless told otherwise. The promise is never
    * rejected: what became of the records is in the report.
@@ -208,6 +213,11 @@ abstract class LangfuseObjectClient {
     return new LangfuseGenerationClient(this.client, this.#trace.start("generation", read(body), this.#above));
   }
 
+  /** Where Langfuse shows its trace, as `langfuse.getTraceUrl`. */
+  getTraceUrl(): Promise<string | undefined> {
+    return this.client.getTraceUrl(this.traceId);
+  }
+
   /** Scores it. */
   score(body: Omit<ScoreBody, "traceId" | "observationId" | "sessionId" | "datasetRunId">): this {
     this.client.score({ ...read(body), traceId: this.traceId, observationId: this.observationId });
@@ -295,7 +305,7 @@ class Tracer {
     const settings = {
       ...others,
       flushAt: this.#flushAt,
-      flushInterval: (this.#flushInterval > 0 ? this.#flushInterval : A_DAY_MS) / 1000,
+      flushInterval: Math.max(this.#flushInterval, 0) / 1000,
       ...(requestTimeout && { timeout: requestTimeout / 1000 }),
     };
     this.langfuse = new Client(settings);
