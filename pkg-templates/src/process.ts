@@ -4,7 +4,9 @@
  */
 
 import type { FlushOptions, FlushReport } from "./core.js";
+import { hostsWaitUntil } from "./hosts.js";
 import type { SignalOptions } from "./lifecycle.js";
+import { registerFlush, type Recorder } from "./register.js";
 import { sentenceOf } from "./report.js";
 import { shared } from "./shared.js";
 
@@ -197,6 +199,12 @@ export function attend(client: Sender, account: Account): void {
     register(own, background);
   }
   background.keep(account);
+}
+
+/** Something was recorded: where the process may be frozen, a flush is registered, beside those that the process has time for. */
+export function recorded(client: Recorder): void {
+  const waitUntil = client.waitUntil ?? hostsWaitUntil();
+  if (waitUntil) registerFlush(client, waitUntil);
 }
 
 /** A flush of the client's has begun. */

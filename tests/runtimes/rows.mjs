@@ -84,7 +84,7 @@ export async function rows(browser) {
     ...DATES.map((compatibility) =>
       bundled(`${WORKERD}, ${say(compatibility)}`, "worker.mjs", async (folder) => {
         // As wrangler does it, whatever the flags are.
-        await bundle(folder, "esbuild", "worker.mjs", "--bundle", "--format=esm", "--conditions=workerd,worker,browser", "--loader:.wasm=copy", "--outdir=dist");
+        await bundle(folder, "esbuild", "worker.mjs", "--bundle", "--format=esm", "--conditions=workerd,worker,browser", "--external:cloudflare:*", "--loader:.wasm=copy", "--outdir=dist");
         return askWorker(join(folder, "dist"), "worker.js", compatibility);
       }),
     ),

@@ -9,13 +9,13 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, faults, now, progress, runtimes};
+use crate::{demo, dist, faults, now, progress, runtimes, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     ("format", format),
     ("lint", lint),
     ("lint wasm32", lint_wasm),
@@ -31,6 +31,7 @@ const STEPS: [Step; 17] = [
     ("JavaScript tests elsewhere", |project, _| runtimes::suites(project)),
     ("golden comparison", golden),
     ("runtimes", |project, _| runtimes::table(project)),
+    ("workers", |project, _| workers::table(project, &[])),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
     ("demo", run_demo),
 ];
