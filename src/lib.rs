@@ -4,6 +4,7 @@
 pub mod config;
 pub mod error;
 pub mod id;
+mod sha256;
 pub mod time;
 
 pub mod observation;
@@ -37,16 +38,23 @@ pub use native::parse_verdicts;
 
 mod client;
 mod context;
+mod describe;
 mod observability;
+mod propagate;
+mod recording;
 mod score;
 mod workflow;
 
-pub use client::{Langfuse, Observation, ObservationBuilder, Usage};
+pub use client::Langfuse;
 pub use config::Options;
+pub use context::{Context, current_observation};
+pub use describe::Usage;
 pub use error::Error;
 pub use id::{ObservationId, SpanContext, TraceId};
-pub use observability::{flush_langfuse, langfuse, set_langfuse};
+pub use observability::{flush_langfuse, langfuse, observe, set_langfuse};
 pub use observation::{Level, ObservationKind};
+pub use propagate::{PropagatedAttributes, propagate_attributes};
+pub use recording::{Observation, ObservationBuilder, ObservationHandle};
 pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
 pub use score::{ScoreBuilder, ScoreTarget, ScoreValue};
 pub use time::Timestamp;

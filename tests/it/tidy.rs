@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 /// The files that know neither a host nor anything that drives them.
-const CORE: [&str; 19] = [
+const CORE: [&str; 20] = [
     "config.rs",
     "error.rs",
     "exporter.rs",
@@ -20,6 +20,7 @@ const CORE: [&str; 19] = [
     "report.rs",
     "retry.rs",
     "sampling.rs",
+    "sha256.rs",
     "table.rs",
     "time.rs",
     "wire/mod.rs",
@@ -29,16 +30,28 @@ const CORE: [&str; 19] = [
 ];
 
 /// What stands between the core and the drivers.
-const ABOVE_THE_CORE: [&str; 6] =
-    ["client.rs", "context.rs", "lib.rs", "observability.rs", "score.rs", "workflow.rs"];
+const ABOVE_THE_CORE: [&str; 9] = [
+    "client.rs",
+    "context.rs",
+    "describe.rs",
+    "lib.rs",
+    "observability.rs",
+    "propagate.rs",
+    "recording.rs",
+    "score.rs",
+    "workflow.rs",
+];
 
 /// What the core never names.
-const FORBIDDEN_IN_CORE: [&str; 19] = [
+const FORBIDDEN_IN_CORE: [&str; 22] = [
     "crate::client",
     "crate::context",
+    "crate::describe",
     "crate::native",
     "crate::observability",
     "crate::platform",
+    "crate::propagate",
+    "crate::recording",
     "crate::score",
     "crate::wasm",
     "crate::workflow",

@@ -1,8 +1,10 @@
 //! The native client, over real HTTP against the receiver.
 
 mod bounds;
+mod context;
 mod examples;
 mod flush;
+mod observations;
 mod open;
 mod receiver;
 mod scores;

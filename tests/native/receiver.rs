@@ -54,6 +54,13 @@ impl Receiver {
         serde_json::from_str(&self.get("scores").await).expect("the scores are JSON")
     }
 
+    /// The observation of this name, as Langfuse would store it.
+    pub(crate) async fn row(&self, name: &str) -> Value {
+        let rows: Vec<Value> = serde_json::from_str(&self.get("rows").await).expect("the rows are JSON");
+        let found = rows.into_iter().find(|row| row["name"] == name);
+        found.unwrap_or_else(|| panic!("an observation {name} has arrived"))
+    }
+
     /// What arrived, without times and ids.
     pub(crate) async fn trees(&self) -> String {
         self.get("trees?format=text&normalized=true").await
