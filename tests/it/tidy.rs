@@ -30,12 +30,17 @@ const CORE: [&str; 20] = [
 ];
 
 /// What stands between the core and the drivers.
-const ABOVE_THE_CORE: [&str; 9] = [
+const ABOVE_THE_CORE: [&str; 14] = [
     "client.rs",
     "context.rs",
     "describe.rs",
     "lib.rs",
+    "llm/handler.rs",
+    "llm/mod.rs",
+    "llm/shapes.rs",
+    "llm/traced.rs",
     "observability.rs",
+    "observed.rs",
     "propagate.rs",
     "recording.rs",
     "score.rs",
@@ -43,12 +48,14 @@ const ABOVE_THE_CORE: [&str; 9] = [
 ];
 
 /// What the core never names.
-const FORBIDDEN_IN_CORE: [&str; 22] = [
+const FORBIDDEN_IN_CORE: [&str; 24] = [
     "crate::client",
     "crate::context",
     "crate::describe",
+    "crate::llm",
     "crate::native",
     "crate::observability",
+    "crate::observed",
     "crate::platform",
     "crate::propagate",
     "crate::recording",

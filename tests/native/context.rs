@@ -1,4 +1,4 @@
-use std::thread;
+use std::{task, thread};
 
 use langfuse_edge::{
     Context, Langfuse, Level, PropagatedAttributes, ScoreTarget, current_observation, observe,
@@ -245,4 +245,35 @@ async fn without_a_client_that_records_scopes_do_no_harm() {
 
     assert_eq!(child, root.trace_id());
     assert!(langfuse.flush().await.ok);
+}
+
+#[tokio::test]
+async fn a_future_or_a_call_can_be_an_observation_that_ends_as_it_does() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    let answer = langfuse.observe("run").run(async { observe("below").start().trace_id() }).await;
+    let failed: Result<(), _> = langfuse.observe("try_run").try_run(async { Err("no luck") }).await;
+    let number = langfuse.observe("call").call(|| 7);
+    let refused: Result<(), _> = langfuse.observe("try_call").try_call(|| Err("not that"));
+    {
+        let mut given_up = Box::pin(langfuse.observe("given up").run(std::future::pending::<()>()));
+        let poll = given_up.as_mut().poll(&mut task::Context::from_waker(task::Waker::noop()));
+        assert!(poll.is_pending());
+        drop(langfuse.observe("never begun").run(async {}));
+    }
+
+    assert_eq!(langfuse.flush().await.delivered, 6);
+
+    assert_eq!((failed, number, refused), (Err("no luck"), 7, Err("not that")));
+    assert_eq!(receiver.row("below").await["traceId"], json!(answer.to_hex()));
+    for (name, level, message) in [
+        ("run", "DEFAULT", json!(null)),
+        ("try_run", "ERROR", json!("no luck")),
+        ("call", "DEFAULT", json!(null)),
+        ("try_call", "ERROR", json!("not that")),
+        ("given up", "WARNING", json!("dropped before it was complete")),
+    ] {
+        let row = receiver.row(name).await;
+        assert_eq!((&row["level"], &row["statusMessage"]), (&json!(level), &message), "{name}");
+    }
 }

@@ -4,6 +4,7 @@ mod bounds;
 mod context;
 mod examples;
 mod flush;
+mod llm;
 mod observations;
 mod open;
 mod receiver;
