@@ -36,6 +36,9 @@ use wasm as platform;
 #[doc(hidden)]
 pub use native::parse_verdicts;
 
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private;
 mod client;
 mod context;
 mod describe;
@@ -45,7 +48,12 @@ mod observed;
 mod propagate;
 mod recording;
 mod score;
+#[cfg(feature = "stream")]
+mod stream;
 mod workflow;
+
+#[cfg(feature = "macros")]
+pub use langfuse_edge_macros::{observe, step};
 
 pub use client::Langfuse;
 pub use config::Options;

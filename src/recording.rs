@@ -55,6 +55,10 @@ impl ObservationBuilder {
         }
     }
 
+    pub(crate) fn langfuse(&self) -> &Langfuse {
+        &self.langfuse
+    }
+
     pub(crate) fn is_recorded(&self) -> bool {
         self.langfuse.is_enabled()
     }

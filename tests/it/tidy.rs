@@ -30,7 +30,8 @@ const CORE: [&str; 20] = [
 ];
 
 /// What stands between the core and the drivers.
-const ABOVE_THE_CORE: [&str; 14] = [
+const ABOVE_THE_CORE: [&str; 16] = [
+    "__private.rs",
     "client.rs",
     "context.rs",
     "describe.rs",
@@ -44,11 +45,12 @@ const ABOVE_THE_CORE: [&str; 14] = [
     "propagate.rs",
     "recording.rs",
     "score.rs",
+    "stream.rs",
     "workflow.rs",
 ];
 
 /// What the core never names.
-const FORBIDDEN_IN_CORE: [&str; 24] = [
+const FORBIDDEN_IN_CORE: [&str; 25] = [
     "crate::client",
     "crate::context",
     "crate::describe",
@@ -60,6 +62,7 @@ const FORBIDDEN_IN_CORE: [&str; 24] = [
     "crate::propagate",
     "crate::recording",
     "crate::score",
+    "crate::stream",
     "crate::wasm",
     "crate::workflow",
     "getrandom",

@@ -6,7 +6,11 @@ mod examples;
 mod flush;
 mod llm;
 mod observations;
+#[cfg(feature = "macros")]
+mod observe;
 mod open;
 mod receiver;
+#[cfg(feature = "macros")]
+mod refusals;
 mod scores;
 mod workflow;
