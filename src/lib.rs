@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod config;
 pub mod error;
@@ -36,7 +37,7 @@ use wasm as platform;
 #[doc(hidden)]
 pub use native::parse_verdicts;
 
-#[cfg(feature = "macros")]
+#[cfg(feature = "stream")]
 #[doc(hidden)]
 pub mod __private;
 mod client;

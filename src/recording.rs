@@ -55,7 +55,9 @@ impl ObservationBuilder {
         }
     }
 
-    pub(crate) fn langfuse(&self) -> &Langfuse {
+    /// The client that will record it.
+    #[must_use]
+    pub fn langfuse(&self) -> &Langfuse {
         &self.langfuse
     }
 

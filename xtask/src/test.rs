@@ -15,10 +15,12 @@ const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 18] = [
     ("format", format),
     ("lint", lint),
+    ("features one by one", features),
     ("lint wasm32", lint_wasm),
+    ("documentation", documentation),
     ("cargo test", cargo_test),
     ("fuzz targets build", fuzz_targets),
     ("cargo test in wasm", cargo_test_wasm),
@@ -66,6 +68,29 @@ fn lint(project: &Project, _: &Tools) -> Result<()> {
         project.sh,
         "cargo clippy --workspace --all-targets --all-features --target-dir {target} -- -D warnings"
     )
+    .run()?)
+}
+
+/// Each does without the others.
+fn features(project: &Project, _: &Tools) -> Result<()> {
+    let target = &project.target;
+    for feature in ["", "js", "stream", "macros", "cli"] {
+        cmd!(
+            project.sh,
+            "cargo clippy --package langfuse-edge --no-default-features --features {feature} --target-dir {target} -- -D warnings"
+        )
+        .run()?;
+    }
+    Ok(())
+}
+
+fn documentation(project: &Project, _: &Tools) -> Result<()> {
+    let target = &project.target;
+    Ok(cmd!(
+        project.sh,
+        "cargo doc --workspace --no-deps --features langfuse-edge/macros --exclude xtask --target-dir {target}"
+    )
+    .env("RUSTDOCFLAGS", "-D warnings")
     .run()?)
 }
 
