@@ -53,8 +53,26 @@ mod score;
 mod stream;
 mod workflow;
 
+/// ```
+/// use langfuse_edge::observe;
+///
+/// #[observe(kind = "retriever", skip(limit))]
+/// async fn search(query: &str, limit: usize) -> Result<Vec<String>, std::io::Error> {
+///     Ok(vec![query.to_owned(); limit])
+/// }
+/// ```
 #[cfg(feature = "macros")]
-pub use langfuse_edge_macros::{observe, step};
+pub use langfuse_edge_macros::observe;
+/// ```
+/// use langfuse_edge::step;
+///
+/// #[step]
+/// async fn triage(mail: &str) -> Result<String, std::io::Error> {
+///     Ok(mail.to_owned())
+/// }
+/// ```
+#[cfg(feature = "macros")]
+pub use langfuse_edge_macros::step;
 
 pub use client::Langfuse;
 pub use config::Options;

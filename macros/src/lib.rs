@@ -32,15 +32,6 @@ use options::Options;
 /// | `skip_output` | the result is not recorded; errors are |
 /// | `client = expression` | the client that records it. Default: the one that is current, else the process-wide one |
 /// | `stream` | the result is a stream, boxed and pinned, although its type does not say so |
-///
-/// ```
-/// use langfuse_edge::observe;
-///
-/// #[observe(kind = "retriever", skip(limit))]
-/// async fn search(query: &str, limit: usize) -> Result<Vec<String>, std::io::Error> {
-///     Ok(vec![query.to_owned(); limit])
-/// }
-/// ```
 #[proc_macro_attribute]
 pub fn observe(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);
@@ -50,15 +41,6 @@ pub fn observe(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// As `#[observe]`, before an async function, which then flushes when it has ended, so that a trace can be watched step by
 /// step. It waits for that for at most a second; what is left then goes with the next flush.
-///
-/// ```
-/// use langfuse_edge::step;
-///
-/// #[step]
-/// async fn triage(mail: &str) -> Result<String, std::io::Error> {
-///     Ok(mail.to_owned())
-/// }
-/// ```
 #[proc_macro_attribute]
 pub fn step(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);
