@@ -12,7 +12,7 @@ use crate::observability::active_langfuse;
 use crate::observation::{Field, ObservationKind};
 use crate::observed::{self, Running};
 use crate::recording::{ObservationBuilder, ObservationHandle};
-use crate::stream::Observed;
+use crate::stream::Items;
 pub use crate::stream::Part;
 use crate::workflow::STEP_FLUSH_BUDGET;
 
@@ -236,7 +236,7 @@ pub fn stream<S: Stream>(
 ) -> impl Stream<Item = S::Item> {
     let running = Running::start(builder);
     let stream = running.in_scope(body);
-    Observed::new(running, stream, part)
+    Items::of(running, stream, part)
 }
 
 /// As [`stream`], of a function that may give an error instead.
@@ -259,7 +259,7 @@ pub async fn run_stream<F: Future<Output: Stream>>(
 ) -> impl Stream<Item = <F::Output as Stream>::Item> {
     let running = Running::start(builder);
     let stream = running.scope(body).await;
-    Observed::new(running, stream, part)
+    Items::of(running, stream, part)
 }
 
 /// As [`try_stream`], of an async function.
@@ -281,7 +281,7 @@ fn opened<S: Stream, E>(
     part: impl Fn(&S::Item) -> Part,
 ) -> Result<impl Stream<Item = S::Item>, E> {
     match result {
-        Ok(stream) => Ok(Observed::new(running, stream, part)),
+        Ok(stream) => Ok(Items::of(running, stream, part)),
         Err(failed) => {
             note_part(&running, || error(&Err(&failed)));
             running.complete();

@@ -12,14 +12,14 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::observation::Level;
 use crate::observed::Running;
-use crate::recording::ObservationBuilder;
+use crate::recording::{ObservationBuilder, ObservationHandle};
 
 /// So many parts of a stream are kept for the output; those beyond are counted.
 const KEPT_PARTS: usize = 10_000;
 /// Parts beyond so many bytes of text are counted as well: an output has 1 MiB at most.
-const KEPT_TEXT: usize = 1_000_000;
+pub(crate) const KEPT_TEXT: usize = 1_000_000;
 
-const STOPPED_EARLY: &str = "the consumer stopped early";
+pub(crate) const STOPPED_EARLY: &str = "the consumer stopped early";
 
 /// Features `stream` and `macros`.
 impl ObservationBuilder {
@@ -33,7 +33,7 @@ impl ObservationBuilder {
         S: Stream,
         S::Item: Serialize,
     {
-        Observed::new(Running::start(self), stream, Part::of)
+        Items::of(Running::start(self), stream, Part::of)
     }
 
     /// As [`stream`](Self::stream), of results: an error gives the observation level ERROR, with the error as the status
@@ -44,7 +44,7 @@ impl ObservationBuilder {
         T: Serialize,
         E: Display,
     {
-        Observed::new(Running::start(self), stream, |item: &Result<T, E>| match item {
+        Items::of(Running::start(self), stream, |item: &Result<T, E>| match item {
             Ok(item) => Part::of(item),
             Err(error) => Part::Error(error.to_string()),
         })
@@ -73,27 +73,34 @@ impl Part {
     }
 }
 
+/// What looks at a stream while it is read. Dropped before the end, the consumer did not want the rest.
+pub(crate) trait Reader<Item> {
+    /// An item has come.
+    fn read(&mut self, item: &Item);
+
+    /// All items have come.
+    fn complete(self);
+}
+
 pin_project! {
     /// A stream whose observation is current while it is read.
     #[derive(Debug)]
-    pub(crate) struct Observed<S, Note> {
+    pub(crate) struct Observed<S, R> {
         #[pin]
         stream: S,
         context: Context,
-        note: Note,
-        reading: Option<Reading>,
+        reader: Option<R>,
     }
 }
 
-impl<S: Stream, Note: Fn(&S::Item) -> Part> Observed<S, Note> {
-    pub(crate) fn new(running: Running, stream: S, note: Note) -> Self {
-        let context = Context::current().with_observation(running.clone());
-        let reading = Reading { running: Some(running), parts: Parts::default(), has_failed: false };
-        Self { stream, context, note, reading: Some(reading) }
+impl<S: Stream, R: Reader<S::Item>> Observed<S, R> {
+    pub(crate) fn new(observation: ObservationHandle, stream: S, reader: R) -> Self {
+        let context = Context::current().with_observation(observation);
+        Self { stream, context, reader: Some(reader) }
     }
 }
 
-impl<S: Stream, Note: Fn(&S::Item) -> Part> Stream for Observed<S, Note> {
+impl<S: Stream, R: Reader<S::Item>> Stream for Observed<S, R> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<S::Item>> {
@@ -103,13 +110,13 @@ impl<S: Stream, Note: Fn(&S::Item) -> Part> Stream for Observed<S, Note> {
         drop(restore);
         match &item {
             Poll::Ready(Some(item)) => {
-                if let Some(reading) = this.reading.as_mut().filter(|reading| reading.is_recorded()) {
-                    reading.add((this.note)(item));
+                if let Some(reader) = this.reader {
+                    reader.read(item);
                 }
             }
             Poll::Ready(None) => {
-                if let Some(reading) = this.reading.take() {
-                    reading.complete();
+                if let Some(reader) = this.reader.take() {
+                    reader.complete();
                 }
             }
             Poll::Pending => (),
@@ -122,32 +129,24 @@ impl<S: Stream, Note: Fn(&S::Item) -> Part> Stream for Observed<S, Note> {
     }
 }
 
-/// How far a stream has been read: dropped before the end, its consumer did not want the rest.
+/// Makes the items the output of an observation.
 #[derive(Debug)]
-struct Reading {
+pub(crate) struct Items<Note> {
     running: Option<Running>,
+    note: Note,
     parts: Parts,
     has_failed: bool,
 }
 
-impl Reading {
-    fn is_recorded(&self) -> bool {
-        self.running.as_ref().is_some_and(|running| running.is_recorded())
-    }
-
-    fn add(&mut self, part: Part) {
-        match (part, &self.running) {
-            (Part::Output(value), _) => self.parts.add(value),
-            (Part::Error(error), Some(running)) => {
-                self.has_failed = true;
-                running.error(&error);
-            }
-            _ => (),
-        }
-    }
-
-    fn complete(mut self) {
-        self.end(false);
+impl<Note> Items<Note> {
+    /// A stream whose items are the output of this observation, as `note` says.
+    pub(crate) fn of<S: Stream>(running: Running, stream: S, note: Note) -> Observed<S, Self>
+    where
+        Note: Fn(&S::Item) -> Part,
+    {
+        let observation = running.clone();
+        let reader = Self { running: Some(running), note, parts: Parts::default(), has_failed: false };
+        Observed::new(observation, stream, reader)
     }
 
     fn end(&mut self, is_early: bool) {
@@ -162,21 +161,40 @@ impl Reading {
     }
 }
 
-impl Drop for Reading {
+impl<Item, Note: Fn(&Item) -> Part> Reader<Item> for Items<Note> {
+    fn read(&mut self, item: &Item) {
+        let Some(running) = self.running.as_ref().filter(|running| running.is_recorded()) else { return };
+        match (self.note)(item) {
+            Part::Output(value) => self.parts.add(value),
+            Part::Error(error) => {
+                self.has_failed = true;
+                running.error(&error);
+            }
+            Part::Nothing => (),
+        }
+    }
+
+    fn complete(mut self) {
+        self.end(false);
+    }
+}
+
+impl<Note> Drop for Items<Note> {
     fn drop(&mut self) {
         self.end(true);
     }
 }
 
+/// What came of a stream, as far as it is kept.
 #[derive(Debug, Default)]
-struct Parts {
+pub(crate) struct Parts {
     kept: Vec<Value>,
     bytes: usize,
     more: usize,
 }
 
 impl Parts {
-    fn add(&mut self, part: Value) {
+    pub(crate) fn add(&mut self, part: Value) {
         if self.kept.len() >= KEPT_PARTS || self.bytes >= KEPT_TEXT {
             self.more += 1;
             return;
@@ -188,7 +206,7 @@ impl Parts {
         self.kept.push(part);
     }
 
-    fn output(mut self) -> Option<Value> {
+    pub(crate) fn output(mut self) -> Option<Value> {
         if self.kept.is_empty() {
             return None;
         }

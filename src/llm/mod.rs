@@ -1,8 +1,12 @@
 //! Calls of language models: generations with model, parameters, messages, output, token usage and the time of the first
 //! token, that end once.
 
+#[cfg(feature = "stream")]
+mod chunks;
 mod handler;
 mod shapes;
+#[cfg(feature = "stream")]
+mod stream;
 mod traced;
 
 pub use handler::LlmCallbackHandler;

@@ -132,6 +132,6 @@ fn usage(usage: Option<&Value>) -> Map<String, Value> {
     counts
 }
 
-fn to_value(value: &(impl Serialize + ?Sized)) -> Value {
+pub(super) fn to_value(value: &(impl Serialize + ?Sized)) -> Value {
     serde_json::to_value(value).unwrap_or_else(|_| "[not serializable]".into())
 }

@@ -15,7 +15,7 @@ use crate::observability::active_langfuse;
 pub struct TracedLlm<Function> {
     langfuse: Option<Langfuse>,
     name: String,
-    function: Function,
+    pub(super) function: Function,
 }
 
 /// Wraps a function that calls a language model, so that each call is a generation called `name`.
@@ -68,7 +68,7 @@ impl<Function> TracedLlm<Function> {
         result
     }
 
-    fn start(&self, request: &impl Serialize) -> LlmCall {
+    pub(super) fn start(&self, request: &impl Serialize) -> LlmCall {
         let langfuse = self.langfuse.clone().unwrap_or_else(active_langfuse);
         LlmCall::start(langfuse.generation(self.name.as_str()), request)
     }

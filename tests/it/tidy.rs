@@ -30,15 +30,17 @@ const CORE: [&str; 20] = [
 ];
 
 /// What stands between the core and the drivers.
-const ABOVE_THE_CORE: [&str; 16] = [
+const ABOVE_THE_CORE: [&str; 18] = [
     "__private.rs",
     "client.rs",
     "context.rs",
     "describe.rs",
     "lib.rs",
+    "llm/chunks.rs",
     "llm/handler.rs",
     "llm/mod.rs",
     "llm/shapes.rs",
+    "llm/stream.rs",
     "llm/traced.rs",
     "observability.rs",
     "observed.rs",

@@ -2,6 +2,8 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
+#[cfg(feature = "stream")]
+use futures_util::{StreamExt, stream};
 use langfuse_edge::{Langfuse, LlmCall, LlmCallbackHandler, observe};
 use serde_json::{Value, json};
 
@@ -245,4 +247,146 @@ async fn without_langfuse_a_wrapped_function_does_what_it_does() {
     handler.flush();
 
     assert_eq!((calls.lock().expect("not poisoned").as_slice(), handler.calls_under_way()), (&[1][..], 0));
+}
+
+#[cfg(feature = "stream")]
+#[tokio::test]
+async fn a_response_that_comes_in_chunks_is_put_together_and_its_first_chunk_is_the_first_token() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    let delta =
+        |index: u64, delta: Value| json!({ "model": "m", "choices": [{ "index": index, "delta": delta }] });
+    let tool =
+        |index: u64, function: Value| json!({ "tool_calls": [{ "index": index, "function": function }] });
+    let cases = [
+        (
+            "openai",
+            vec![
+                delta(0, json!({ "role": "assistant", "content": "" })),
+                delta(0, json!({ "content": "Be", "refusal": null })),
+                delta(1, json!({ "role": "assistant", "content": "Or" })),
+                delta(0, json!({ "content": "cause" })),
+                delta(0, tool(0, json!({ "name": "look_up", "arguments": "{\"a" }))),
+                delta(0, tool(1, json!({ "name": "save", "arguments": "" }))),
+                delta(0, tool(0, json!({ "arguments": "\":1}" }))),
+                json!({ "choices": [], "usage": { "prompt_tokens": 3, "completion_tokens": 4 } }),
+            ],
+            json!([
+                {
+                    "role": "assistant", "content": "Because",
+                    "tool_calls": [
+                        { "index": 0, "function": { "name": "look_up", "arguments": "{\"a\":1}" } },
+                        { "index": 1, "function": { "name": "save", "arguments": "" } },
+                    ],
+                },
+                { "role": "assistant", "content": "Or" },
+            ]),
+            json!({ "input": 3, "output": 4, "total": 7 }),
+        ),
+        (
+            "anthropic",
+            vec![
+                json!({
+                    "type": "message_start",
+                    "message": { "role": "assistant", "model": "m", "usage": { "input_tokens": 3, "output_tokens": 1 } },
+                }),
+                json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+                json!({ "type": "ping" }),
+                json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "Hi" } }),
+                json!({ "type": "content_block_stop", "index": 0 }),
+                json!({
+                    "type": "content_block_start", "index": 1,
+                    "content_block": { "type": "tool_use", "name": "look_up", "input": {} },
+                }),
+                json!({
+                    "type": "content_block_delta", "index": 1,
+                    "delta": { "type": "input_json_delta", "partial_json": "{\"a\":" },
+                }),
+                json!({
+                    "type": "content_block_delta", "index": 1,
+                    "delta": { "type": "input_json_delta", "partial_json": "1}" },
+                }),
+                json!({ "type": "message_delta", "delta": {}, "usage": { "output_tokens": 5 } }),
+                json!({ "type": "message_stop" }),
+            ],
+            json!({
+                "role": "assistant",
+                "content": [
+                    { "type": "text", "text": "Hi" },
+                    { "type": "tool_use", "name": "look_up", "input": "{\"a\":1}" },
+                ],
+            }),
+            json!({ "input": 3, "output": 5, "total": 8 }),
+        ),
+        (
+            "responses",
+            vec![
+                json!({ "type": "response.created", "response": { "model": "m" } }),
+                json!({ "type": "response.output_text.delta", "delta": "H" }),
+                json!({
+                    "type": "response.completed",
+                    "response": { "model": "m", "output": ["Hi"], "usage": { "input_tokens": 1, "output_tokens": 2 } },
+                }),
+            ],
+            json!(["Hi"]),
+            json!({ "input": 1, "output": 2, "total": 3 }),
+        ),
+        ("texts", vec![json!("H"), json!("i")], json!("Hi"), json!({})),
+        ("own", vec![json!({ "a": 1 }), json!([2])], json!([{ "a": 1 }, [2]]), json!({})),
+    ];
+    let handler = LlmCallbackHandler::new(&langfuse);
+    for (name, chunks, ..) in &cases {
+        let llm = handler.trace_llm(*name, async |_: Value| {
+            Ok::<_, String>(stream::iter(chunks.clone().into_iter().map(Ok::<_, String>)))
+        });
+        let answer = llm.stream(json!({ "prompt": "Why?" })).await.expect("it answers");
+        assert_eq!(answer.count().await, chunks.len());
+    }
+
+    assert!(langfuse.flush().await.ok);
+
+    for (name, _, output, usage) in cases {
+        let row = receiver.row(name).await;
+        let said = row["output"].as_str().expect("there is an output");
+        let said = serde_json::from_str(said).unwrap_or_else(|_| json!(said));
+        assert_eq!((&said, &row["usageDetails"]), (&output, &usage), "{name}: {row}");
+        assert!(row["completionStartTime"].is_string() && row["level"] == "DEFAULT", "{name}: {row}");
+    }
+    assert_eq!(receiver.row("anthropic").await["providedModelName"], "m");
+}
+
+#[cfg(feature = "stream")]
+#[tokio::test]
+async fn a_response_that_breaks_off_has_what_came_until_then() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    let handler = LlmCallbackHandler::new(&langfuse);
+    let chunks = || stream::iter([Ok(json!("H")), Ok(json!("i")), Err("no more")]);
+    let request = json!({ "prompt": "Why?" });
+
+    let broken = handler.trace_llm("broken", async |_: Value| Ok::<_, String>(chunks()));
+    assert_eq!(broken.stream(request.clone()).await.expect("it begins").count().await, 3);
+    let left = handler.trace_llm("left", async |_: Value| Ok::<_, String>(chunks()));
+    let mut answer = Box::pin(left.stream(request.clone()).await.expect("it begins"));
+    assert_eq!(answer.next().await, Some(Ok(json!("H"))));
+    drop(answer);
+    let refused = handler.trace_llm(
+        "refused",
+        async |_: Value| {
+            if true { Err("no luck".to_owned()) } else { Ok(chunks()) }
+        },
+    );
+    assert!(refused.stream(request).await.is_err());
+
+    assert_eq!(langfuse.flush().await.delivered, 3);
+
+    for (name, output, level, message) in [
+        ("broken", json!("Hi"), "ERROR", "no more"),
+        ("left", json!("H"), "WARNING", "the consumer stopped early"),
+        ("refused", json!(null), "ERROR", "no luck"),
+    ] {
+        let row = receiver.row(name).await;
+        assert_eq!((&row["output"], &row["level"]), (&output, &json!(level)), "{name}");
+        assert_eq!(row["statusMessage"], message);
+    }
 }
