@@ -5,6 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 
 use crate::observation::Level;
+use crate::platform::host;
 use crate::recording::{Observation, ObservationBuilder, ObservationHandle};
 
 /// These start the observation, make it the current one, and end it when the result is there. A future that is dropped
@@ -108,7 +109,7 @@ impl Deref for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.is_complete && !std::thread::panicking() {
+        if !self.is_complete && !host::is_panicking() {
             self.complain(Level::Warning, DROPPED);
         }
     }

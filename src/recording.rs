@@ -222,7 +222,7 @@ impl Deref for Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if host::is_panicking() {
             self.complain(Level::Error, "panicked");
         }
         self.end();

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::observation::Level;
 use crate::observed::Running;
+use crate::platform::host;
 use crate::recording::{ObservationBuilder, ObservationHandle};
 
 /// So many parts of a stream are kept for the output; those beyond are counted.
@@ -154,7 +155,7 @@ impl<Note> Items<Note> {
         if let Some(output) = std::mem::take(&mut self.parts).output() {
             running.output(&output);
         }
-        if is_early && !self.has_failed && !std::thread::panicking() {
+        if is_early && !self.has_failed && !host::is_panicking() {
             running.complain(Level::Warning, STOPPED_EARLY);
         }
         running.complete();

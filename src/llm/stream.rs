@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::chunks::Chunks;
 use super::{LlmCall, TracedLlm, shapes};
 use crate::observation::Level;
+use crate::platform::host;
 use crate::stream::{Observed, Reader, STOPPED_EARLY};
 
 /// Feature `stream`.
@@ -78,7 +79,7 @@ impl Response {
         if call.is_recorded() {
             call.attributes(shapes::response(&std::mem::take(&mut self.chunks).response()));
         }
-        if is_early && !self.has_failed && !std::thread::panicking() {
+        if is_early && !self.has_failed && !host::is_panicking() {
             call.complain(Level::Warning, STOPPED_EARLY);
         }
         call.running.complete();

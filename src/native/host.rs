@@ -61,6 +61,11 @@ pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Whether the code that asks runs because of a panic.
+pub(crate) fn is_panicking() -> bool {
+    std::thread::panicking()
+}
+
 pub(crate) fn warn(message: &str) {
     log::warn!("{message}");
 }
