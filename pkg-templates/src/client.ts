@@ -192,7 +192,7 @@ class Client {
       startTime: read(options, "startTime"),
       parentSpanContext: parent ?? read(options, "parentSpanContext"),
       spanContext: read(options, "spanContext"),
-      trace: trace && !isInherited ? traceAsText(trace, this.mask) : undefined,
+      trace: trace && !isInherited ? traceAsText(trace, this.mask) : read(options, "trace"),
     } satisfies Record<keyof CoreStartOptions, unknown> as CoreStartOptions;
     let isOpen = false;
     const started = guarded(() => {
@@ -556,6 +556,15 @@ export class Observation<Type extends ObservationType = ObservationType> {
       const text = attributesAsText(attributes, this.#client.mask) as ObservationAttributes;
       this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(text, asType));
     }
+    return this;
+  }
+
+  /**
+   * Lets everybody who has the URL of its trace see it, which cannot be taken back, and returns the observation. After the end
+   * it does nothing.
+   */
+  setTraceAsPublic(): this {
+    this.propagate({ public: true }, true);
     return this;
   }
 

@@ -23,8 +23,9 @@ const PANICS: [&str; 8] = [
     "rust_begin_unwind",
 ];
 
-/// What panics of the standard library say. A sentence that is missing here only makes the module larger.
-const WORDS: [&str; 24] = [
+/// What panics of the standard library say, and what wasm-bindgen throws in the place of one, which the TypeScript layer takes
+/// for a trap whatever it says. A sentence that is missing here only makes the module larger.
+const WORDS: [&str; 38] = [
     "slice index starts at ",
     " but ends at ",
     "index out of bounds",
@@ -49,6 +50,20 @@ const WORDS: [&str; 24] = [
     "attempt to join into collection with len > usize::MAX",
     "Tried to shrink to a larger capacity",
     "capacity overflow",
+    "\n  left: ",
+    "\n right: ",
+    "==!=matches",
+    "swap_remove index (is ",
+    "overflow in Duration::new",
+    "reentrant init",
+    "mid > len",
+    "panicked",
+    "AccessError",
+    "closure invoked recursively or after being dropped",
+    "attempted to take ownership of Rust value while it was borrowed",
+    "null pointer passed to rust",
+    "recursive use of an object detected which would lead to unsafe aliasing in rust",
+    "called `Option::unwrap_throw()` on a `None` value",
 ];
 
 /// js-sys begins it at an export that wasm-bindgen takes away when nothing uses it; a table of functions keeps the rest.
