@@ -65,6 +65,7 @@ export const SCENARIOS = [
     { compatibilityFlags: ["nodejs_compat"] },
     { compatibilityFlags: [] },
     { compatibilityDate: "2024-09-01", compatibilityFlags: [] },
+    { compatibilityDate: "2021-11-03", compatibilityFlags: [] },
   ].map((options) => ({
     name: ["requests that only record: no wrapper, no flush", options.compatibilityDate, ...options.compatibilityFlags].filter(Boolean).join(", "),
     options,
