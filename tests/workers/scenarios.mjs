@@ -209,6 +209,22 @@ export const SCENARIOS = [
     },
   },
   {
+    name: "a stream whose caller reads on after a pause, and leaves",
+    async run({ get }) {
+      assert.equal(await get("traced/flood?leaveAfter=20&pauseMs=1000"), "left");
+      return answers("GET /flood");
+    },
+  },
+  {
+    name: "a WebSocket's messages long after the response, with and without withLangfuse",
+    async run(host) {
+      await talk(host, "unwrapped/socket", "plain");
+      await host.arrived(3);
+      await talk(host, "traced/socket", "plain");
+      return { "GET /socket": 1, message: 6 };
+    },
+  },
+  {
     name: "a client that is made, and records, at global scope",
     options: { byHand: { recordsAtStartup: true } },
     async run({ byHand: call }) {
@@ -370,7 +386,7 @@ export const SCENARIOS = [
     },
   },
   {
-    name: `the same request ${PAIRS} times with withLangfuse, ${PAIRS} times without`,
+    name: `a request of 5 observations and its own, ${PAIRS} times with withLangfuse, ${PAIRS} times without`,
     // Nothing else runs beside: it is about fractions of a millisecond.
     isAlone: true,
     noticedMs: 1,
