@@ -75,6 +75,7 @@ export async function rows(browser) {
 
     script(`${DENO}, import "npm:…"`, "deno, into its cache", "deno.mjs", deno, "run", "--no-prompt", "--allow-net"),
     script(`${DENO}, import`, "deno", "main.mjs", deno, "run", "--no-prompt", "--allow-net"),
+    script(`${DENO}, EdgeRuntime`, "deno", "isolate.mjs", deno, "run", "--no-prompt", "--allow-net"),
     script(`${DENO}, require`, "deno", "main.cjs", deno, "run", "--no-prompt", "--allow-net", "--allow-read"),
     ...unflushed(DENO, "deno", deno, "run", "--no-prompt", "--allow-net"),
     script(`${BUN}, import`, "bun", "main.mjs", bun),
