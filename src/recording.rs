@@ -61,8 +61,15 @@ impl ObservationBuilder {
         &self.langfuse
     }
 
-    pub(crate) fn is_recorded(&self) -> bool {
-        self.langfuse.is_enabled()
+    /// Whether anybody will see what is said of it. That depends on its trace, so asking settles which one a root begins.
+    pub(crate) fn is_recorded(&mut self) -> bool {
+        let trace_id = match (&self.context, &self.parent) {
+            _ if !self.langfuse.is_enabled() => return false,
+            (Some(own), _) => own.trace_id,
+            (None, Some(parent)) => parent.context.trace_id,
+            (None, None) => self.context.insert(new_context(None)).trace_id,
+        };
+        self.langfuse.recorder(trace_id).is_some()
     }
 
     /// What it stands for. Default: a span.
@@ -74,6 +81,7 @@ impl ObservationBuilder {
     /// Continues a trace that began in another process.
     pub fn parent(mut self, context: SpanContext) -> Self {
         let trace = self.parent.take().map(|parent| parent.trace).unwrap_or_default();
+        self.context = None;
         self.parent = Some(Parent { context, trace, start: Timestamp::default() });
         self.parent_is_remote = true;
         self
@@ -93,7 +101,7 @@ impl ObservationBuilder {
         if let Some(parent) = self.parent.take() {
             self.trace.get_or_insert_with(|| (*parent.trace).clone());
         }
-        self.context = Some(SpanContext { trace_id, observation_id: new_id() });
+        self.context = Some(new_context(Some(trace_id)));
         self
     }
 
@@ -156,10 +164,7 @@ impl ObservationBuilder {
             }
             None => (None, None, Arc::default()),
         };
-        let context = self.context.unwrap_or_else(|| SpanContext {
-            trace_id: above.unwrap_or_else(|| TraceId::from_random(host::random())),
-            observation_id: new_id(),
-        });
+        let context = self.context.unwrap_or_else(|| new_context(above));
         // A clock that was set back must not let a child begin before its parent.
         let now = host::now();
         let start = self.start.unwrap_or_else(|| now.max(earliest_start));
@@ -197,8 +202,12 @@ impl ObservationBuilder {
     }
 }
 
-fn new_id() -> ObservationId {
-    ObservationId::from_random(host::random())
+/// The place of a new observation, in this trace or in a new one.
+fn new_context(trace_id: Option<TraceId>) -> SpanContext {
+    SpanContext {
+        trace_id: trace_id.unwrap_or_else(|| TraceId::from_random(host::random())),
+        observation_id: ObservationId::from_random(host::random()),
+    }
 }
 
 /// An observation that has started. It is recorded when it ends, complete, once; one that is dropped ends then,
