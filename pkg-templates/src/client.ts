@@ -2,7 +2,7 @@
 
 /// <reference lib="esnext.disposable" />
 
-import { attend, environment, follow, warn } from "#process";
+import { attend, environment, follow, recorded, warn } from "#process";
 import { Langfuse as CoreClient, Observation as CoreObservation } from "./core.js";
 import type {
   FlushOptions,
@@ -17,6 +17,7 @@ import type {
 } from "./core.js";
 import { attributesAsText, read, traceAsText } from "./attributes.js";
 import { current } from "./context.js";
+import type { WaitUntil } from "./hosts.js";
 import { generation, giveUp, guarded } from "./instance.js";
 import type { Mask } from "./mask.js";
 import { askForProject, serverOf } from "./project.js";
@@ -64,6 +65,11 @@ export interface LangfuseOptions extends CoreOptions {
    * In a long-lived process only: elsewhere `flush()` sends.
    */
   exportMode?: "immediate" | "batched";
+  /**
+   * Keeps the host from freezing a request until a promise is settled: a flush of what a request has recorded is registered with it.
+   * Default: what the host offers: Cloudflare Workers, Vercel, or the global `EdgeRuntime` (Supabase, Deno). `false` for none.
+   */
+  waitUntil?: WaitUntil | false;
   /** Does nothing: no media are uploaded. Here for those who come from Langfuse's own clients, as the others below. */
   mediaUploadEnabled?: boolean;
   /** Does nothing: what is recorded here is for Langfuse, so there is nothing to select. */
@@ -75,7 +81,7 @@ export interface LangfuseOptions extends CoreOptions {
 }
 
 /** Options that are no variables. */
-type OwnOptions = Pick<LangfuseOptions, "mask" | "additionalHeaders" | "exportMode">;
+type OwnOptions = Pick<LangfuseOptions, "mask" | "additionalHeaders" | "exportMode" | "waitUntil">;
 
 /** What an observation that is no generation says. */
 export type SpanAttributes = Pick<
@@ -111,12 +117,16 @@ class Client {
   wrapped: CoreClient | undefined;
   /** Plain text, which requests may share. */
   projectId: string | undefined;
+  /** See `register.ts`. */
+  turn = 0;
+  waiting = 0;
 
   /** `make` is absent when the client is not to be made again. */
   constructor(
     readonly langfuse: Langfuse,
     readonly mask: Mask | undefined,
     headers: Record<string, string>,
+    readonly waitUntil: WaitUntil | false | undefined,
     public make?: () => CoreClient,
   ) {
     this.life = lifeIn(-1, headers);
@@ -182,7 +192,7 @@ class Client {
       startTime: read(options, "startTime"),
       parentSpanContext: parent ?? read(options, "parentSpanContext"),
       spanContext: read(options, "spanContext"),
-      trace: trace && !isInherited ? traceAsText(trace, this.mask) : undefined,
+      trace: trace && !isInherited ? traceAsText(trace, this.mask) : read(options, "trace"),
     } satisfies Record<keyof CoreStartOptions, unknown> as CoreStartOptions;
     let isOpen = false;
     const started = guarded(() => {
@@ -196,6 +206,7 @@ class Client {
     if (!started && this.isEnabled) {
       this.lost++;
     }
+    if (!isOpen) recorded(this);
     return observation;
   }
 
@@ -206,6 +217,7 @@ class Client {
       this.core()?.createScore(body);
       return true;
     });
+    recorded(this);
     if (!isRecorded && this.isEnabled && this.life.held === held) {
       this.lost++;
     }
@@ -218,6 +230,7 @@ class Client {
   /** Neither throws nor rejects. */
   flush(method: "flush" | "shutdown", options?: FlushOptions | null): Promise<FlushReport> {
     let { life } = this;
+    this.waiting = 0;
     const promise = guarded(() => {
       const core = this.core();
       life = this.life;
@@ -350,7 +363,11 @@ export class Langfuse {
     if (mask !== undefined && mask !== null && typeof mask !== "function") {
       throw new Error("langfuse-edge: mask must be a function from { data } to the text that is recorded instead");
     }
-    this.#client = new Client(this, mask, headersOf(options), make);
+    const waitUntil = options?.waitUntil;
+    if (waitUntil && typeof waitUntil !== "function") {
+      throw new Error("langfuse-edge: waitUntil must be a function that takes a promise, or false");
+    }
+    this.#client = new Client(this, mask, headersOf(options), waitUntil, make);
   }
 
   /**
@@ -361,7 +378,7 @@ export class Langfuse {
    */
   static fromEnv(
     env?: Record<string, unknown> | object,
-    options?: Pick<LangfuseOptions, "mask" | "additionalHeaders" | "exportMode">,
+    options?: OwnOptions,
   ): Langfuse {
     return new Langfuse(options, () => CoreClient.fromEnv(environment(env, options)));
   }
@@ -542,6 +559,15 @@ export class Observation<Type extends ObservationType = ObservationType> {
     return this;
   }
 
+  /**
+   * Lets everybody who has the URL of its trace see it, which cannot be taken back, and returns the observation. After the end
+   * it does nothing.
+   */
+  setTraceAsPublic(): this {
+    this.propagate({ public: true }, true);
+    return this;
+  }
+
   /** Says this of its trace beside what it says already, as do children that start from now on if `isKept`. @internal */
   propagate(own: TraceAttributes, isKept: boolean): void {
     const below = this.#traceBelow;
@@ -576,6 +602,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
       if (!hasEnded && life.held === held) {
         this.#client.lost++;
       }
+      recorded(this.#client);
     }
   }
 

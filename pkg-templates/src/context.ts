@@ -9,6 +9,8 @@ export interface Current {
   readonly client: Langfuse;
   readonly observation?: Observation | undefined;
   readonly propagated?: TraceAttributes | undefined;
+  /** That of `withLangfuse` and its kin, which flushes at its end. */
+  readonly invocation?: { readonly isOpen: boolean } | undefined;
   /** What is current for the others. */
   readonly others?: Current | undefined;
 }
@@ -46,7 +48,7 @@ export function entering(own: Omit<Current, "others">): <R>(callback: () => R) =
   if (!around) {
     return (callback) => callback();
   }
-  const store = { ...own, others: without(own.client, around.getStore()) };
+  const store = { invocation: current(own.client)?.invocation, ...own, others: without(own.client, around.getStore()) };
   return (callback) => around.run(store, callback);
 }
 

@@ -106,6 +106,21 @@ export function updateActiveObservation<Type extends ObservationType = "span">(
   }
 }
 
+/**
+ * Lets everybody who has the URL of the current trace see it, which cannot be taken back. Without a current observation it warns
+ * and does nothing.
+ *
+ * @param options `client`: whose current observation. Default: the one that was made current last.
+ */
+export function setActiveTraceAsPublic(options?: { client?: Langfuse }): void {
+  const observation = activeObservation(options?.client);
+  if (observation) {
+    observation.setTraceAsPublic();
+  } else {
+    warn("langfuse-edge: setActiveTraceAsPublic: there is no current observation");
+  }
+}
+
 /** The id of the current observation's trace, 32 hex digits; undefined without one. */
 export function getActiveTraceId(options?: { client?: Langfuse }): string | undefined {
   return activeObservation(options?.client)?.traceId;

@@ -9,13 +9,13 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, faults, now, progress, runtimes};
+use crate::{demo, dist, faults, now, progress, runtimes, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 18] = [
+const STEPS: &[Step] = &[
     ("format", format),
     ("lint", lint),
     ("features one by one", features),
@@ -30,8 +30,10 @@ const STEPS: [Step; 18] = [
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
+    ("JavaScript tests elsewhere", |project, _| runtimes::suites(project)),
     ("golden comparison", golden),
     ("runtimes", |project, _| runtimes::table(project)),
+    ("workers", |project, _| workers::table(project, &[])),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
     ("demo", run_demo),
 ];
@@ -39,7 +41,7 @@ const STEPS: [Step; 18] = [
 pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
     let mut done = Vec::new();
     let mut failure = None;
-    for (name, step) in STEPS {
+    for &(name, step) in STEPS {
         progress("test", format_args!("{name}…"));
         let start = now();
         let result = step(project, tools);
