@@ -35,6 +35,9 @@ use wasm as platform;
 #[doc(hidden)]
 pub use native::parse_verdicts;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::{FlushGuard, init, init_with, shutdown_signal};
+
 mod client;
 mod context;
 mod observability;

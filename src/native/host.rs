@@ -1,8 +1,13 @@
 //! What the driver needs of the platform.
 
+use std::error::Error as _;
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use reqwest::header::RETRY_AFTER;
 
 use super::parse_verdicts;
@@ -11,6 +16,7 @@ use crate::error::Error;
 use crate::exporter::Request;
 use crate::retry::{Outcome, parse_retry_after};
 use crate::time::Timestamp;
+use crate::wire::RecordKind;
 
 /// Wall-clock time that a change of the system's clock does not move.
 #[expect(clippy::disallowed_methods, reason = "the one place of the native side that reads a clock")]
@@ -65,29 +71,40 @@ pub(crate) struct Http {
     base_url: String,
     public_key: String,
     secret_key: String,
+    compresses: bool,
 }
 
 /// The words of a refusal are kept up to this; a longer answer is not read to its end.
 const LONGEST_MESSAGE: usize = 4096;
 /// Verdicts on a whole batch, with room for words.
 const LONGEST_VERDICTS: usize = 4 * 1024 * 1024;
+/// A smaller body fits into one packet as it is.
+const SMALLEST_COMPRESSED: usize = 1024;
 
 impl Http {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         // A redirected POST would arrive as a GET without its body, and be answered 200.
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
-        let client = client
-            .map_err(|error| Error::configuration(format!("the HTTP client cannot be made: {error}")))?;
+        let client = client.map_err(|error| {
+            let why = error.source().map(ToString::to_string).unwrap_or_default();
+            Error::configuration(format!("the HTTP client cannot be made: {error}: {why}"))
+        })?;
         Ok(Self {
             client,
             base_url: config.base_url().to_owned(),
             public_key: config.public_key().to_owned(),
             secret_key: config.secret_key().to_owned(),
+            compresses: compresses(config.base_url())?,
         })
     }
 
     pub(crate) async fn post(&self, Request { kind, body, timeout, .. }: Request) -> Outcome {
-        let request = self
+        let (body, encoding) = match kind {
+            RecordKind::Observation if self.compresses && body.len() >= SMALLEST_COMPRESSED => gzip(body),
+            // The endpoint of scores takes plain JSON only.
+            _ => (body, None),
+        };
+        let mut request = self
             .client
             .post([&self.base_url, kind.path()].concat())
             .basic_auth(&self.public_key, Some(&self.secret_key))
@@ -98,6 +115,9 @@ impl Http {
             .header("x-langfuse-public-key", &self.public_key)
             .timeout(timeout)
             .body(body);
+        if let Some(encoding) = encoding {
+            request = request.header("content-encoding", encoding);
+        }
         match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
@@ -110,6 +130,34 @@ impl Http {
             }
             Err(error) => Outcome::Failed { ambiguous: !error.is_connect() && !error.is_builder() },
         }
+    }
+}
+
+/// Whether bodies are compressed: as the variable says that Langfuse's own clients know too, else unless the server is on
+/// this machine, where it costs more than it saves.
+fn compresses(base_url: &str) -> Result<bool, Error> {
+    match env("LANGFUSE_OTEL_COMPRESSION").as_deref().map(str::trim_ascii) {
+        Some("gzip") => Ok(true),
+        Some("none") => Ok(false),
+        None | Some("") => Ok(!is_loopback(base_url)),
+        Some(_) => Err(Error::configuration("LANGFUSE_OTEL_COMPRESSION must be gzip or none")),
+    }
+}
+
+fn is_loopback(base_url: &str) -> bool {
+    let url = reqwest::Url::parse(base_url).ok();
+    url.as_ref().and_then(reqwest::Url::host_str).is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
+/// The body as it is, should it not become smaller.
+fn gzip(body: Vec<u8>) -> (Vec<u8>, Option<&'static str>) {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+        Ok(smaller) if smaller.len() < body.len() => (smaller, Some("gzip")),
+        _ => (body, None),
     }
 }
 
