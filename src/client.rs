@@ -531,7 +531,7 @@ impl Observation {
         Some((self.langfuse.enabled.as_deref()?, self.place?))
     }
 
-    fn current(&self) -> Current {
+    pub(crate) fn current(&self) -> Current {
         Current { context: self.context, trace: Arc::clone(&self.trace), start: self.start }
     }
 }

@@ -32,6 +32,12 @@ pub(crate) fn current() -> Option<Current> {
     CURRENT.with_borrow(Clone::clone)
 }
 
+/// Makes another one current on this thread, and gives the former.
+#[cfg(feature = "tracing")]
+pub(crate) fn replace(current: Option<Current>) -> Option<Current> {
+    CURRENT.replace(current)
+}
+
 /// Runs `future` with `current` as its current observation.
 pub(crate) fn within<F: Future>(current: Current, future: F) -> Within<F> {
     Within { current, future }

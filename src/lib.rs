@@ -35,6 +35,8 @@ use wasm as platform;
 #[doc(hidden)]
 pub use native::parse_verdicts;
 
+#[cfg(all(feature = "tracing", not(target_arch = "wasm32")))]
+pub use native::LangfuseLayer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{FlushGuard, init, init_with, shutdown_signal};
 

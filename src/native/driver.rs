@@ -26,6 +26,8 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait to be sent, \
     so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
+/// Also of the threads that look up host names for the sending thread.
+const THREAD_NAME: &str = "langfuse-edge";
 /// Beyond the deadline of a flush, so that only one whose thread is stuck or dead is given up.
 const REPORT_GRACE: Duration = Duration::from_secs(1);
 
@@ -66,7 +68,8 @@ impl Driver {
         let (commands, inbox) = unbounded_channel();
         let flush_at = u64::from(config.flush_at());
         let http = Http::new(config)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().thread_name(THREAD_NAME).build();
         let runtime = runtime.map_err(|error| cannot_start(&error))?;
         let worker = Worker {
             exporter: Arc::clone(&exporter),
@@ -78,7 +81,7 @@ impl Driver {
             commands: commands.downgrade(),
         };
         let thread = thread::Builder::new()
-            .name("langfuse-edge".to_owned())
+            .name(THREAD_NAME.to_owned())
             .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
             .map_err(|error| cannot_start(&error))?;
         Ok(Self { exporter, has_warned, flush_at, commands, thread: thread.thread().id() })
@@ -299,6 +302,12 @@ impl Worker {
             drop(commands.send(command));
         }
     }
+}
+
+/// Whether a client sends on this thread.
+#[cfg(feature = "tracing")]
+pub(super) fn is_sending_thread() -> bool {
+    thread::current().name() == Some(THREAD_NAME)
 }
 
 fn cannot_start(error: &std::io::Error) -> Error {

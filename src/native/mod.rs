@@ -4,6 +4,8 @@ mod driver;
 mod guard;
 pub(crate) mod host;
 mod shutdown;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod verdicts;
 
 use std::time::Duration;
@@ -11,6 +13,8 @@ use std::time::Duration;
 pub(crate) use driver::Driver;
 pub use guard::{FlushGuard, init, init_with};
 pub use shutdown::shutdown_signal;
+#[cfg(feature = "tracing")]
+pub use tracing::LangfuseLayer;
 pub use verdicts::parse_verdicts;
 
 use crate::client::Langfuse;

@@ -10,4 +10,6 @@ mod process;
 mod receiver;
 mod scores;
 mod sink;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod workflow;

@@ -78,7 +78,7 @@ fn lint_wasm(project: &Project, tools: &Tools) -> Result<()> {
 
 fn cargo_test(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
-    Ok(cmd!(project.sh, "cargo test --workspace --features cli --target-dir {target}").run()?)
+    Ok(cmd!(project.sh, "cargo test --workspace --features cli,tracing --target-dir {target}").run()?)
 }
 
 /// They run by hand only: libFuzzer needs nightly Rust.
