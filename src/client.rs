@@ -15,6 +15,7 @@ use crate::exporter::{FlushSettings, Scope};
 use crate::id::{ObservationId, SpanContext, TraceId};
 use crate::observation::{Attributes, Field, Level, ObservationData, ObservationKind, Text, TraceAttributes};
 use crate::open::{Open, Place};
+use crate::plain;
 use crate::platform::{self, Driver, host};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
@@ -547,13 +548,10 @@ impl Drop for Observation {
 
 /// A string as it is, anything else as JSON. What cannot be serialized is replaced by a note: recording never fails.
 fn to_text(value: &(impl Serialize + ?Sized)) -> Text {
-    let Ok(json) = serde_json::to_string(value) else {
-        return Text::from("[not serializable]");
-    };
-    match json.starts_with('"').then(|| serde_json::from_str::<String>(&json)) {
-        Some(Ok(text)) => text.into(),
-        _ => json.into(),
+    if let Ok(text) = value.serialize(plain::Plain) {
+        return text.into();
     }
+    serde_json::to_string(value).map_or_else(|_| Text::from("[not serializable]"), Text::from)
 }
 
 /// JSON text, when it is an object: Langfuse takes nothing else here.

@@ -43,6 +43,7 @@ pub use native::{FlushGuard, init, init_with, shutdown_signal};
 mod client;
 mod context;
 mod observability;
+mod plain;
 mod score;
 mod workflow;
 

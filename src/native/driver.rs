@@ -26,6 +26,11 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait to be sent, \
     so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
+/// As many records as travel in one request.
+const FULL_BATCH: u64 = 512;
+/// How long records that are enough to be sent wait for more, up to a full batch: a request costs as much as a hundred
+/// records do.
+const COMPANY: Duration = Duration::from_millis(50);
 /// Also of the threads that look up host names for the sending thread.
 const THREAD_NAME: &str = "langfuse-edge";
 /// Beyond the deadline of a flush, so that only one whose thread is stuck or dead is given up.
@@ -48,6 +53,8 @@ enum Command {
     /// Records wait that nobody flushes: send them when the interval is over.
     SendInAWhile,
     /// As many records wait as are sent without anybody asking.
+    SendSoon,
+    /// As many as travel in one request.
     SendNow,
     /// Records have waited for as long as they may.
     IntervalIsOver,
@@ -101,8 +108,10 @@ impl Driver {
         if is_full && !self.has_warned.swap(true, Ordering::Relaxed) {
             host::warn(QUEUE_IS_FULL);
         }
-        if waiting == self.flush_at {
+        if waiting == self.flush_at.max(FULL_BATCH) {
             self.send(Command::SendNow);
+        } else if waiting == self.flush_at {
+            self.send(Command::SendSoon);
         } else if waiting == 1 {
             self.send(Command::SendInAWhile);
         }
@@ -225,7 +234,11 @@ impl Worker {
                     due = None;
                     self.is_overdue.set(true);
                 }
-                Some(Command::SendNow) if is_sending => (),
+                Some(Command::SendSoon | Command::SendNow) if is_sending => (),
+                Some(Command::SendSoon) => {
+                    let soon = Instant::now() + COMPANY;
+                    due = Some(due.map_or(soon, |due| due.min(soon)));
+                }
                 Some(Command::SendNow | Command::IntervalIsOver) => {
                     // What this flush does not cover waits for as long at most.
                     due = if self.waiting() > 0 { self.next_due() } else { None };
@@ -246,8 +259,14 @@ impl Worker {
         let report = self.send_everything().await;
         let is_overdue = self.is_overdue.take();
         // After a failure the next one waits for the interval.
-        if report.retained == 0 && (is_overdue || self.waiting() >= self.flush_at) {
+        let waiting = self.waiting();
+        if report.retained > 0 {
+            return;
+        }
+        if is_overdue || waiting >= self.flush_at.max(FULL_BATCH) {
             self.tell(Command::SendNow);
+        } else if waiting >= self.flush_at {
+            self.tell(Command::SendSoon);
         }
     }
 

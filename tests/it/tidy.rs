@@ -29,8 +29,8 @@ const CORE: [&str; 19] = [
 ];
 
 /// What stands between the core and the drivers.
-const ABOVE_THE_CORE: [&str; 6] =
-    ["client.rs", "context.rs", "lib.rs", "observability.rs", "score.rs", "workflow.rs"];
+const ABOVE_THE_CORE: [&str; 7] =
+    ["client.rs", "context.rs", "lib.rs", "observability.rs", "plain.rs", "score.rs", "workflow.rs"];
 
 /// What the core never names.
 const FORBIDDEN_IN_CORE: [&str; 19] = [
