@@ -57,7 +57,10 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
 
 fn format(project: &Project, _: &Tools) -> Result<()> {
     cmd!(project.sh, "cargo fmt --all --check").run()?;
-    Ok(cmd!(project.sh, "cargo fmt --manifest-path fuzz/Cargo.toml --check").run()?)
+    for manifest in ["fuzz/Cargo.toml", "tests/bench/native/Cargo.toml"] {
+        cmd!(project.sh, "cargo fmt --manifest-path {manifest} --check").run()?;
+    }
+    Ok(())
 }
 
 fn lint(project: &Project, _: &Tools) -> Result<()> {
