@@ -103,6 +103,49 @@ impl Options {
         self.with(Setting::BaseUrl, base_url)
     }
 
+    /// `false` makes every call a no-op.
+    #[must_use]
+    pub fn enabled(self, enabled: bool) -> Self {
+        self.with(Setting::Enabled, if enabled { "true" } else { "false" })
+    }
+
+    /// The environment the observations belong to, such as `production`.
+    #[must_use]
+    pub fn environment(self, environment: impl Into<String>) -> Self {
+        self.with(Setting::Environment, environment)
+    }
+
+    /// The release of the program.
+    #[must_use]
+    pub fn release(self, release: impl Into<String>) -> Self {
+        self.with(Setting::Release, release)
+    }
+
+    /// The share of traces that is kept, from 0 to 1.
+    #[must_use]
+    pub fn sample_rate(self, share: f64) -> Self {
+        self.with(Setting::SampleRate, share.to_string())
+    }
+
+    /// How long one attempt to send may take.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(Setting::Timeout, timeout.as_secs_f64().to_string())
+    }
+
+    /// How many records make a long-lived process send.
+    #[must_use]
+    pub fn flush_at(self, records: u32) -> Self {
+        self.with(Setting::FlushAt, records.to_string())
+    }
+
+    /// How long a record waits in a long-lived process before it is sent; zero for as long as it takes to be
+    /// [`flush_at`](Self::flush_at) records.
+    #[must_use]
+    pub fn flush_interval(self, interval: Duration) -> Self {
+        self.with(Setting::FlushInterval, interval.as_secs_f64().to_string())
+    }
+
     /// Fills what is absent from environment variables, through `lookup`.
     ///
     /// `LANGFUSE_PUBLIC_KEY`, `LANGFUSE_SECRET_KEY`, `LANGFUSE_BASE_URL` (then `LANGFUSE_BASEURL`, then

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
+use crate::sha256::sha256;
 
 /// A trace id: 16 bytes, not all zero (W3C Trace Context §3.2.2.3), shown as 32 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +20,55 @@ pub struct SpanContext {
     pub trace_id: TraceId,
     /// The observation itself.
     pub observation_id: ObservationId,
+}
+
+impl SpanContext {
+    /// Reads a `traceparent` header (W3C Trace Context §3.2): the place below which this process continues.
+    ///
+    /// # Errors
+    /// [`Error::is_invalid_id`] when it is none, or of version `ff`, which ends all agreement.
+    pub fn from_traceparent(header: &str) -> Result<Self, Error> {
+        let parts = || {
+            let (version, rest) = header.trim().split_once('-')?;
+            let (trace_id, rest) = rest.split_once('-')?;
+            let (observation_id, rest) = rest.split_once('-')?;
+            // Later versions may have more to say behind the flags.
+            let flags = rest.split('-').next()?;
+            let is_pair = |text: &str| text.len() == 2 && is_lower_hex(text);
+            (is_pair(version) && version != "ff" && is_pair(flags)).then_some(())?;
+            (is_lower_hex(trace_id) && is_lower_hex(observation_id)).then_some(())?;
+            let trace_id = TraceId::parse(trace_id).ok()?;
+            Some(Self { trace_id, observation_id: ObservationId::parse(observation_id).ok()? })
+        };
+        parts().ok_or_else(|| {
+            Error::invalid_id(
+                "a traceparent is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, in lower case",
+            )
+        })
+    }
+
+    /// The `traceparent` header that makes another service continue below this observation.
+    #[must_use]
+    pub fn to_traceparent(&self) -> String {
+        ["00-", &self.trace_id.to_hex(), "-", &self.observation_id.to_hex(), "-01"].concat()
+    }
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+impl TraceId {
+    /// The id that belongs to a text, such as a request's id in another system: the beginning of its SHA-256, so that the
+    /// same text gives the same trace in every Langfuse client.
+    #[must_use]
+    pub fn from_seed(seed: &str) -> Self {
+        let mut bytes = [0; 16];
+        for (byte, digest) in bytes.iter_mut().zip(sha256(seed.as_bytes())) {
+            *byte = digest;
+        }
+        Self::from_random(bytes)
+    }
 }
 
 macro_rules! id {

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod config;
 pub mod error;
 pub mod id;
+mod sha256;
 pub mod time;
 
 pub mod observation;
@@ -40,19 +42,55 @@ pub use native::LangfuseLayer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{FlushGuard, init, init_with, shutdown_signal};
 
+#[cfg(feature = "stream")]
+#[doc(hidden)]
+pub mod __private;
 mod client;
 mod context;
+mod describe;
+mod llm;
 mod observability;
+mod observed;
 mod plain;
+mod propagate;
+mod recording;
 mod score;
+#[cfg(feature = "stream")]
+mod stream;
 mod workflow;
 
-pub use client::{Langfuse, Observation, ObservationBuilder, Usage};
+/// ```
+/// use langfuse_edge::observe;
+///
+/// #[observe(kind = "retriever", skip(limit))]
+/// async fn search(query: &str, limit: usize) -> Result<Vec<String>, std::io::Error> {
+///     Ok(vec![query.to_owned(); limit])
+/// }
+/// ```
+#[cfg(feature = "macros")]
+pub use langfuse_edge_macros::observe;
+/// ```
+/// use langfuse_edge::step;
+///
+/// #[step]
+/// async fn triage(mail: &str) -> Result<String, std::io::Error> {
+///     Ok(mail.to_owned())
+/// }
+/// ```
+#[cfg(feature = "macros")]
+pub use langfuse_edge_macros::step;
+
+pub use client::Langfuse;
 pub use config::Options;
+pub use context::{Context, current_observation};
+pub use describe::Usage;
 pub use error::Error;
 pub use id::{ObservationId, SpanContext, TraceId};
-pub use observability::{flush_langfuse, langfuse, set_langfuse};
+pub use llm::{LlmCall, LlmCallbackHandler, TracedLlm, trace_llm};
+pub use observability::{flush_langfuse, langfuse, observe, set_langfuse};
 pub use observation::{Level, ObservationKind};
+pub use propagate::{PropagatedAttributes, propagate_attributes};
+pub use recording::{Observation, ObservationBuilder, ObservationHandle};
 pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
 pub use score::{ScoreBuilder, ScoreTarget, ScoreValue};
 pub use time::Timestamp;

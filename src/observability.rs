@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::client::Langfuse;
+use crate::context::Context;
 use crate::platform::host;
+use crate::recording::ObservationBuilder;
 use crate::report::FlushReport;
 
 static LANGFUSE: Mutex<Option<Langfuse>> = Mutex::new(None);
@@ -27,6 +29,17 @@ pub fn langfuse() -> Langfuse {
         Langfuse::disabled()
     });
     lock().get_or_insert(made).clone()
+}
+
+/// Begins to describe an observation of the client that was made current last, else of the process-wide one: a child
+/// of the current observation, or the root of a new trace.
+pub fn observe(name: impl Into<String>) -> ObservationBuilder {
+    active_langfuse().observe(name)
+}
+
+/// The client that was made current last, else the process-wide one.
+pub(crate) fn active_langfuse() -> Langfuse {
+    Context::current().langfuse().cloned().unwrap_or_else(langfuse)
 }
 
 fn lock() -> MutexGuard<'static, Option<Langfuse>> {

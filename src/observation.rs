@@ -332,6 +332,25 @@ pub struct TraceAttributes {
     pub metadata: Metadata,
 }
 
+impl TraceAttributes {
+    /// What `own` says, and what this says beside it: of tags and metadata both.
+    pub(crate) fn merged(&self, own: &Self) -> Self {
+        let mut merged = self.clone();
+        for (field, text) in own.fields.iter() {
+            merged.fields.set(field, text.clone());
+        }
+        for tag in &own.tags {
+            if !merged.tags.contains(tag) {
+                merged.tags.push(tag.clone());
+            }
+        }
+        for (name, value) in own.metadata.iter() {
+            merged.metadata.put(name.to_owned(), value.clone());
+        }
+        merged
+    }
+}
+
 /// An observation while it is open: what the clients keep until it ends and is encoded.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "the drivers build it field by field, and must miss none")]

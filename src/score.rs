@@ -3,10 +3,11 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::client::{Langfuse, Observation};
+use crate::client::Langfuse;
 use crate::error::Error;
 use crate::id::{SpanContext, TraceId};
 use crate::platform::host;
+use crate::recording::ObservationHandle;
 
 /// What a score is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,8 @@ impl From<String> for ScoreValue {
 #[must_use = "a score is recorded once it is created"]
 pub struct ScoreBuilder {
     langfuse: Langfuse,
-    target: ScoreTarget,
+    /// None when it was to be of what is current, and nothing was.
+    target: Option<ScoreTarget>,
     name: String,
     value: ScoreValue,
     id: Option<String>,
@@ -91,21 +93,37 @@ impl Langfuse {
         name: impl Into<String>,
         value: impl Into<ScoreValue>,
     ) -> ScoreBuilder {
-        ScoreBuilder {
-            langfuse: self.clone(),
-            target,
-            name: name.into(),
-            value: value.into(),
-            id: None,
-            comment: None,
-            metadata: None,
-            config_id: None,
-            environment: None,
-        }
+        ScoreBuilder::new(self, Some(target), name.into(), value.into())
     }
 }
 
-impl Observation {
+/// Scores of what is current for this client. Where nothing is, they are left out with a warning.
+impl Langfuse {
+    /// Begins to describe a score of the current observation.
+    pub fn score_active_observation(
+        &self,
+        name: impl Into<String>,
+        value: impl Into<ScoreValue>,
+    ) -> ScoreBuilder {
+        self.score_active(name, value, |current| ScoreTarget::Observation(current.context()))
+    }
+
+    /// Begins to describe a score of the trace that the current observation belongs to.
+    pub fn score_active_trace(&self, name: impl Into<String>, value: impl Into<ScoreValue>) -> ScoreBuilder {
+        self.score_active(name, value, |current| ScoreTarget::Trace(current.trace_id()))
+    }
+
+    fn score_active(
+        &self,
+        name: impl Into<String>,
+        value: impl Into<ScoreValue>,
+        target: fn(&ObservationHandle) -> ScoreTarget,
+    ) -> ScoreBuilder {
+        ScoreBuilder::new(self, self.current_observation().as_ref().map(target), name.into(), value.into())
+    }
+}
+
+impl ObservationHandle {
     /// Begins to describe a score of this observation, which may have ended.
     pub fn score(&self, name: impl Into<String>, value: impl Into<ScoreValue>) -> ScoreBuilder {
         self.langfuse().score(ScoreTarget::Observation(self.context()), name, value)
@@ -118,6 +136,20 @@ impl Observation {
 }
 
 impl ScoreBuilder {
+    fn new(langfuse: &Langfuse, target: Option<ScoreTarget>, name: String, value: ScoreValue) -> Self {
+        Self {
+            langfuse: langfuse.clone(),
+            target,
+            name,
+            value,
+            id: None,
+            comment: None,
+            metadata: None,
+            config_id: None,
+            environment: None,
+        }
+    }
+
     /// Its id. A score of the same id and name replaces the one of the same day. Default: an id made of what the score
     /// says, so that the same score, recorded again, is still one score.
     pub fn id(mut self, id: impl Into<String>) -> Self {
@@ -152,21 +184,28 @@ impl ScoreBuilder {
     /// Records the score; the next flush sends it. One that Langfuse could not take is left out with a warning that says
     /// why: recording never fails.
     pub fn create(self) {
-        if let Err(error) = self.check() {
-            return host::warn(&["langfuse-edge: the score is left out: ", error.message()].concat());
+        if !self.langfuse.is_enabled() {
+            return;
         }
-        let (trace_id, body) = self.body();
+        let (trace_id, body) = match self.check() {
+            Ok(target) => self.body(target),
+            Err(error) => {
+                return host::warn(&["langfuse-edge: the score is left out: ", error.message()].concat());
+            }
+        };
         let id = self.id.as_deref();
         self.langfuse.record_score(id, trace_id, &body, self.environment.is_some());
     }
 
     /// The rules of `score-create` that the types leave open.
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<&ScoreTarget, Error> {
         let rule = |holds: bool, sentence| if holds { Ok(()) } else { Err(Error::configuration(sentence)) };
         rule(!self.name.is_empty(), "name must not be empty")?;
         let is_id = |id: &String| (1..=800).contains(&id.chars().count()) && !id.contains('\r');
         rule(self.id.as_ref().is_none_or(is_id), "id must have 1 to 800 characters and no carriage return")?;
-        match (&self.value, &self.target) {
+        let target = self.target.as_ref();
+        let target = target.ok_or_else(|| Error::configuration("there is no current observation"))?;
+        match (&self.value, target) {
             (ScoreValue::Numeric(value), _) => rule(value.is_finite(), "value must be a finite number"),
             (ScoreValue::Text(text), _) => {
                 rule((1..=500).contains(&text.chars().count()), "a text value must have 1 to 500 characters")
@@ -175,17 +214,18 @@ impl ScoreBuilder {
                 rule(false, "a correction must be of a trace or an observation")
             }
             _ => Ok(()),
-        }
+        }?;
+        Ok(target)
     }
 
-    fn body(&self) -> (Option<TraceId>, String) {
+    fn body(&self, target: &ScoreTarget) -> (Option<TraceId>, String) {
         let mut body = Body { id: self.id.as_deref(), name: &self.name, ..Body::default() };
         let mut trace_id = None;
         let mut of_trace = |id: TraceId| {
             trace_id = Some(id);
             Some(id.to_hex())
         };
-        match &self.target {
+        match target {
             ScoreTarget::Trace(id) => body.trace_id = of_trace(*id),
             ScoreTarget::Observation(context) => {
                 body.trace_id = of_trace(context.trace_id);

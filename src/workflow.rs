@@ -60,7 +60,7 @@ impl Drop for FlushWhenCancelled {
 }
 
 /// How long a step waits for its flush; what is left then goes with the next one.
-const STEP_FLUSH_BUDGET: Duration = Duration::from_secs(1);
+pub(crate) const STEP_FLUSH_BUDGET: Duration = Duration::from_secs(1);
 
 /// Runs `future` as an observation of the process-wide client, and flushes when it has ended, so that a trace can be
 /// watched step by step. Steps and observations inside it become its children.

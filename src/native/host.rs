@@ -30,6 +30,13 @@ pub(crate) fn now() -> Timestamp {
     START.0 + START.1.elapsed()
 }
 
+/// A time before 1970 is 1970.
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self::default() + time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
 /// Random bytes for ids. A thread draws them in stock, because asking the system takes longer than encoding an observation.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     thread_local! {
@@ -90,6 +97,11 @@ pub(crate) fn iso8601(time: Timestamp) -> String {
 
 pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Whether the code that asks runs because of a panic.
+pub(crate) fn is_panicking() -> bool {
+    std::thread::panicking()
 }
 
 pub(crate) fn warn(message: &str) {

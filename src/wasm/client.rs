@@ -4,14 +4,16 @@
 //! good; the npm package has a layer in TypeScript above them that replaces the instance then.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use wasm_bindgen::prelude::*;
 
 use super::convert::{self, Score};
 use super::host::{self, Account};
-use crate::client::{self, ObservationBuilder};
+use crate::client;
 use crate::config::Options;
 use crate::observation::Level;
+use crate::recording::{self, ObservationBuilder};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.ts");
@@ -147,7 +149,7 @@ impl Langfuse {
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Observation {
-    inner: Rc<client::Observation>,
+    inner: Rc<recording::Observation>,
     kind: &'static str,
 }
 
@@ -223,7 +225,9 @@ impl Observation {
         #[wasm_bindgen(unchecked_optional_param_type = "ObservationAttributes | null")] attributes: &JsValue,
         #[wasm_bindgen(unchecked_optional_param_type = "StartObservationOptions | null")] options: &JsValue,
     ) -> Self {
-        start(self.inner.observe(convert::name(name)), attributes, options)
+        let parent = self.inner.as_parent(Arc::clone(self.inner.trace_below()));
+        let client = self.inner.langfuse().clone();
+        start(ObservationBuilder::new(client, convert::name(name), Some(parent)), attributes, options)
     }
 }
 

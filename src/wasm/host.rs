@@ -206,6 +206,11 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
     object.into()
 }
 
+/// A panic is the end of the instance here, so nothing runs because of one.
+pub(crate) fn is_panicking() -> bool {
+    false
+}
+
 /// `LANGFUSE_LOG_LEVEL=ERROR` is for those who want no warnings.
 pub(crate) fn warn(message: &str) {
     if env("LANGFUSE_LOG_LEVEL").as_deref() != Some("ERROR") {

@@ -1,4 +1,4 @@
-use langfuse_edge::{ObservationId, TraceId};
+use langfuse_edge::{ObservationId, SpanContext, TraceId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -55,4 +55,56 @@ fn no_id_is_all_zero() {
     assert_eq!(TraceId::from_random([0; 16]).to_hex(), "00000000000000000000000000000001");
     assert_eq!(ObservationId::from_random([0; 8]).to_hex(), "0000000000000001");
     assert_eq!(ObservationId::from_random([7; 8]).as_bytes(), &[7; 8]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_trace_id_made_of_a_text_is_the_beginning_of_its_sha_256() {
+    for (seed, digest) in [
+        ("", "e3b0c44298fc1c149afbf4c8996fb924"),
+        ("abc", "ba7816bf8f01cfea414140de5dae2223"),
+        ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039"),
+        (&"a".repeat(1_000_000), "cdc76e5c9914fb9281a1c7e284d73e67"),
+        (&"x".repeat(56), "04c26261370ee7541549d16dee320c72"),
+        (&"x".repeat(55), "d5e285683cd4efc02d021a5c62014694"),
+    ] {
+        assert_eq!(TraceId::from_seed(seed).to_hex(), digest, "{} bytes", seed.len());
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_traceparent_reads_as_it_was_written() {
+    let header = format!("00-{TRACE}-{OBSERVATION}-01");
+    let context = SpanContext::from_traceparent(&header).unwrap();
+    assert_eq!(
+        (context.trace_id.to_hex().as_str(), context.observation_id.to_hex().as_str()),
+        (TRACE, OBSERVATION)
+    );
+    assert_eq!(context.to_traceparent(), header);
+    for readable in [format!(" {header} "), format!("01-{TRACE}-{OBSERVATION}-00-more-of-it")] {
+        assert_eq!(SpanContext::from_traceparent(&readable).unwrap(), context);
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_is_no_traceparent_is_an_error() {
+    let zeros = "0".repeat(32);
+    for header in [
+        "",
+        "-",
+        "00",
+        TRACE,
+        &format!("00-{TRACE}-{OBSERVATION}"),
+        &format!("00-{TRACE}-{OBSERVATION}-"),
+        &format!("00-{TRACE}-{OBSERVATION}-1"),
+        &format!("ff-{TRACE}-{OBSERVATION}-01"),
+        &format!("0-{TRACE}-{OBSERVATION}-01"),
+        &format!("00-{zeros}-{OBSERVATION}-01"),
+        &format!("00-{TRACE}-0000000000000000-01"),
+        &format!("00-{}-{OBSERVATION}-01", TRACE.to_ascii_uppercase()),
+        &format!("00-{TRACE}-{OBSERVATION}-0g"),
+        &format!("00-{}é-{OBSERVATION}-01", &TRACE[..30]),
+    ] {
+        let error = SpanContext::from_traceparent(header).unwrap_err();
+        assert!(error.is_invalid_id() && error.to_string().contains("traceparent"), "{header}: {error}");
+    }
 }

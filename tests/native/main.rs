@@ -1,13 +1,20 @@
 //! The native client, over real HTTP against the receiver.
 
 mod bounds;
+mod context;
 mod endings;
 mod examples;
 mod flush;
+mod llm;
+mod observations;
+#[cfg(feature = "macros")]
+mod observe;
 mod open;
 #[cfg(unix)]
 mod process;
 mod receiver;
+#[cfg(feature = "macros")]
+mod refusals;
 mod scores;
 mod sink;
 #[cfg(feature = "tracing")]

@@ -1,4 +1,4 @@
-use langfuse_edge::{Level, Observation};
+use langfuse_edge::Level;
 
 use crate::receiver::Receiver;
 
@@ -15,7 +15,7 @@ async fn of_more_than_ten_thousand_open_observations_the_oldest_is_ended_with_a_
     assert_eq!((report.delivered, langfuse.stats().recorded), (1, 1), "{report:?}");
     let trees = receiver.trees().await;
     assert!(trees.contains(warning), "{trees}");
-    assert!(!oldest.is_open() && kept[1..].iter().all(Observation::is_open));
+    assert!(!oldest.is_open() && kept[1..].iter().all(|observation| observation.is_open()));
 
     // What is below it is recorded; it is not, for a second time.
     oldest.level(Level::Error).end();

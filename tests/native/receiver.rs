@@ -54,6 +54,19 @@ impl Receiver {
         serde_json::from_str(&self.get("scores").await).expect("the scores are JSON")
     }
 
+    /// The observation of this name, as Langfuse would store it.
+    pub(crate) async fn row(&self, name: &str) -> Value {
+        let found = self.rows(name).await.into_iter().next();
+        found.unwrap_or_else(|| panic!("an observation {name} has arrived"))
+    }
+
+    /// The observations of this name in the order in which they came.
+    pub(crate) async fn rows(&self, name: &str) -> Vec<Value> {
+        let mut rows: Vec<Value> = serde_json::from_str(&self.get("rows").await).expect("the rows are JSON");
+        rows.retain(|row| row["name"] == name);
+        rows
+    }
+
     /// What arrived, without times and ids.
     pub(crate) async fn trees(&self) -> String {
         self.get("trees?format=text&normalized=true").await

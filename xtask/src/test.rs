@@ -15,10 +15,12 @@ const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 18] = [
     ("format", format),
     ("lint", lint),
+    ("features one by one", features),
     ("lint wasm32", lint_wasm),
+    ("documentation", documentation),
     ("cargo test", cargo_test),
     ("fuzz targets build", fuzz_targets),
     ("cargo test in wasm", cargo_test_wasm),
@@ -72,6 +74,29 @@ fn lint(project: &Project, _: &Tools) -> Result<()> {
     .run()?)
 }
 
+/// Each does without the others.
+fn features(project: &Project, _: &Tools) -> Result<()> {
+    let target = &project.target;
+    for feature in ["", "js", "stream", "macros", "tracing", "cli"] {
+        cmd!(
+            project.sh,
+            "cargo clippy --package langfuse-edge --no-default-features --features {feature} --target-dir {target} -- -D warnings"
+        )
+        .run()?;
+    }
+    Ok(())
+}
+
+fn documentation(project: &Project, _: &Tools) -> Result<()> {
+    let target = &project.target;
+    Ok(cmd!(
+        project.sh,
+        "cargo doc --workspace --no-deps --features langfuse-edge/macros,langfuse-edge/tracing --exclude xtask --target-dir {target}"
+    )
+    .env("RUSTDOCFLAGS", "-D warnings")
+    .run()?)
+}
+
 /// As the npm package has it and as a Rust Worker takes it.
 fn lint_wasm(project: &Project, tools: &Tools) -> Result<()> {
     let clippy = || tools.wasm.clippy(&project.sh).args(["--package", "langfuse-edge"]).args(WASM);
@@ -81,7 +106,8 @@ fn lint_wasm(project: &Project, tools: &Tools) -> Result<()> {
 
 fn cargo_test(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
-    Ok(cmd!(project.sh, "cargo test --workspace --features cli,tracing --target-dir {target}").run()?)
+    Ok(cmd!(project.sh, "cargo test --workspace --features cli,macros,tracing --target-dir {target}")
+        .run()?)
 }
 
 /// They run by hand only: libFuzzer needs nightly Rust.

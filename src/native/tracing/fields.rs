@@ -6,7 +6,6 @@ use std::fmt::Debug;
 use serde_json::{Map, Value};
 use tracing_core::field::{self, Visit};
 
-use crate::context::Current;
 use crate::observation::{Attributes, Field, Level, ObservationKind, TraceAttributes};
 
 /// Whether a span that is declared with this field is recorded.
@@ -19,9 +18,8 @@ pub(super) fn is_ours(name: &str) -> bool {
 pub(super) struct Fields {
     /// What has come since it was taken.
     attributes: Attributes,
-    /// What its trace says, with what that of its parent does.
-    trace: TraceAttributes,
-    trace_has_changed: bool,
+    /// What has come about its trace since it was taken.
+    trace: Option<TraceAttributes>,
     said: Option<ObservationKind>,
     is_generation: bool,
     parameters: Map<String, Value>,
@@ -34,11 +32,6 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    pub(super) fn of(parent: Option<&Current>) -> Self {
-        let trace = parent.map(|parent| (*parent.trace).clone()).unwrap_or_default();
-        Self { trace, ..Self::default() }
-    }
-
     /// What it stands for: what it says, or what its fields are about.
     pub(super) fn kind(&self) -> ObservationKind {
         let guess = if self.is_generation { ObservationKind::Generation } else { ObservationKind::Span };
@@ -53,9 +46,12 @@ impl Fields {
         std::mem::take(&mut self.attributes)
     }
 
-    /// None when that is what its parent's says.
     pub(super) fn take_trace(&mut self) -> Option<TraceAttributes> {
-        std::mem::take(&mut self.trace_has_changed).then(|| self.trace.clone())
+        self.trace.take()
+    }
+
+    fn trace(&mut self) -> &mut TraceAttributes {
+        self.trace.get_or_insert_default()
     }
 
     fn set(&mut self, name: &str, value: Value) {
@@ -63,13 +59,11 @@ impl Fields {
             self.is_generation |= field == Field::Model && name.starts_with("gen_ai.");
             self.attributes.fields.set(field, text(value));
         } else if let Some(field) = trace_field(name) {
-            self.trace_has_changed = true;
-            self.trace.fields.set(field, text(value));
+            self.trace().fields.set(field, text(value));
         } else if let Some(name) = name.strip_prefix("langfuse.observation.metadata.") {
             self.attributes.metadata.set(name, text(value).into());
         } else if let Some(name) = name.strip_prefix("langfuse.trace.metadata.") {
-            self.trace_has_changed = true;
-            self.trace.metadata.set(name, text(value).into());
+            self.trace().metadata.set(name, text(value).into());
         } else if let (Some(name), true) = (name.strip_prefix("gen_ai.usage."), value.is_number()) {
             self.usage.insert(usage(name), value);
             self.is_generation = true;
@@ -90,8 +84,7 @@ impl Fields {
                 self.said = ObservationKind::parse(&text(value)).ok().or(self.said);
             }
             "langfuse.trace.tags" => {
-                self.trace_has_changed = true;
-                self.trace.tags = tags(&text(value));
+                self.trace().tags = tags(&text(value));
             }
             "otel.name" => self.name = Some(text(value)),
             "otel.status_code" => {

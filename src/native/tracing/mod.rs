@@ -2,19 +2,20 @@
 
 mod fields;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use tracing_core::{Event, LevelFilter, Metadata, Subscriber, span};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::layer;
 use tracing_subscriber::registry::{LookupSpan, SpanRef};
 
 use super::driver::is_sending_thread;
-use crate::client::{Langfuse, Observation, ObservationBuilder};
-use crate::context::{self, Current};
+use crate::client::Langfuse;
+use crate::context::Context;
 use crate::observability;
 use crate::observation::{Field, Level, ObservationKind};
+use crate::recording::{Observation, ObservationBuilder, ObservationHandle};
 use fields::Fields;
 
 /// A layer for `tracing-subscriber` that records spans as observations, and events within them as events.
@@ -89,8 +90,21 @@ impl LangfuseLayer {
         self
     }
 
-    fn langfuse(&self) -> &Langfuse {
-        self.langfuse.get_or_init(observability::langfuse)
+    /// None within the making of the process-wide client, which may say something.
+    fn langfuse(&self) -> Option<&Langfuse> {
+        thread_local! {
+            static IS_BEING_MADE: Cell<bool> = const { Cell::new(false) };
+        }
+        if self.langfuse.get().is_none() {
+            if IS_BEING_MADE.replace(true) {
+                return None;
+            }
+            let langfuse = observability::langfuse();
+            IS_BEING_MADE.set(false);
+            // Another thread may have been faster, with the same client.
+            drop(self.langfuse.set(langfuse));
+        }
+        self.langfuse.get()
     }
 
     fn records(&self, metadata: &Metadata<'_>) -> bool {
@@ -111,49 +125,61 @@ struct Spanned {
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LangfuseLayer {
-    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: Context<'_, S>) {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: layer::Context<'_, S>) {
         let metadata = attributes.metadata();
         let Some(span) = ctx.span(id).filter(|_| self.records(metadata) && !is_by_ourselves(metadata)) else {
             return;
         };
-        let parent = if attributes.is_contextual() {
-            context::current()
-        } else {
-            span.parent().and_then(|parent| current(&parent))
-        };
-        let mut fields = Fields::of(parent.as_ref());
+        let Some(langfuse) = self.langfuse() else { return };
+        let mut fields = Fields::default();
         attributes.record(&mut fields);
         let name = fields.name.take().unwrap_or_else(|| metadata.name().to_owned());
-        let mut builder = ObservationBuilder::new(self.langfuse().clone(), name, parent).kind(fields.kind());
+        let mut builder = if attributes.is_contextual() {
+            langfuse.observe(name)
+        } else {
+            match span.parent().and_then(|parent| observation(&parent)) {
+                Some(parent) => parent.observe(name),
+                None => ObservationBuilder::new(langfuse.clone(), name, None),
+            }
+        };
         let level = level(metadata);
         if level != Level::Default {
             builder.attributes.fields.set(Field::Level, level.as_str());
         }
-        builder = builder.attributes(fields.take_attributes());
-        builder.trace = fields.take_trace();
+        if let Some(own) = fields.take_trace() {
+            let trace = builder.trace_attributes();
+            *trace = trace.merged(&own);
+        }
+        let builder = builder.kind(fields.kind()).attributes(fields.take_attributes());
         let observation = builder.start();
         span.extensions_mut().replace(Spanned { observation, fields: RwLock::new(fields) });
     }
 
-    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, ctx: Context<'_, S>) {
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, ctx: layer::Context<'_, S>) {
         let Some(span) = ctx.span(id) else { return };
         let extensions = span.extensions();
         let Some(Spanned { observation, fields }) = extensions.get() else { return };
         let mut fields = fields.write().unwrap_or_else(PoisonError::into_inner);
         values.record(&mut *fields);
         observation.update_as(Some(fields.kind()), fields.take_attributes());
-        if let Some(trace) = fields.take_trace() {
-            observation.trace(trace);
+        if let Some(own) = fields.take_trace() {
+            observation.say_of_trace(&own);
         }
     }
 
-    fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
+    fn on_event(&self, event: &Event<'_>, ctx: layer::Context<'_, S>) {
         let metadata = event.metadata();
         if metadata.level() > &self.events || is_by_ourselves(metadata) {
             return;
         }
         let span = ctx.event_span(event);
-        let parent = if event.is_contextual() { context::current() } else { span.as_ref().and_then(current) };
+        let parent = if event.is_contextual() {
+            let context = Context::current();
+            let is_within = context.observation().is_some();
+            self.langfuse().filter(|_| is_within).and_then(|langfuse| context.observation_of(langfuse))
+        } else {
+            span.as_ref().and_then(observation)
+        };
         let Some(parent) = parent else { return };
         let mut fields = Fields::default();
         event.record(&mut fields);
@@ -163,8 +189,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LangfuseLayer {
         }
         let message = fields.message.take().unwrap_or_else(|| metadata.name().to_owned());
         let level = level(metadata);
-        let mut builder =
-            ObservationBuilder::new(self.langfuse().clone(), title(&message).to_owned(), Some(parent));
+        let mut builder = parent.observe(title(&message));
         if level != Level::Default {
             builder.attributes.fields.set(Field::Level, level.as_str());
         }
@@ -172,7 +197,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LangfuseLayer {
             builder.attributes.fields.set(Field::StatusMessage, message.as_str());
         }
         builder.attributes.metadata.set("target", target.into());
-        drop(builder.kind(ObservationKind::Event).attributes(fields.take_attributes()).start());
+        builder.kind(ObservationKind::Event).attributes(fields.take_attributes()).record();
         if level == Level::Error
             && let Some(span) = span
             && let Some(Spanned { observation, .. }) = span.extensions().get()
@@ -182,19 +207,22 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LangfuseLayer {
         }
     }
 
-    fn on_enter(&self, id: &span::Id, ctx: Context<'_, S>) {
-        if let Some(current) = ctx.span(id).as_ref().and_then(current) {
-            ENTERED.with_borrow_mut(|entered| {
-                entered.push(Entered { id: id.clone(), before: context::replace(Some(current)) });
-            });
+    fn on_enter(&self, id: &span::Id, ctx: layer::Context<'_, S>) {
+        if let Some(observation) = ctx.span(id).as_ref().and_then(observation) {
+            let before = Context::current().with_observation(observation).replace();
+            let entered = Entered { id: id.clone(), before };
+            // When the thread ends nothing is entered any more.
+            let _ = ENTERED.try_with(|all| all.borrow_mut().push(entered));
         }
     }
 
-    fn on_exit(&self, id: &span::Id, _: Context<'_, S>) {
-        ENTERED.with_borrow_mut(|entered| leave(entered, id));
+    fn on_exit(&self, id: &span::Id, _: layer::Context<'_, S>) {
+        let before = ENTERED.try_with(|entered| leave(&mut entered.borrow_mut(), id));
+        // What was current ends outside of the borrow: it may be the last clone of a client.
+        drop(before.ok().flatten().map(Context::replace));
     }
 
-    fn on_close(&self, id: span::Id, ctx: Context<'_, S>) {
+    fn on_close(&self, id: span::Id, ctx: layer::Context<'_, S>) {
         let spanned = ctx.span(&id).and_then(|span| span.extensions_mut().remove::<Spanned>());
         // Not under the lock of the extensions: it may say that records are dropped, which is an event.
         drop(spanned);
@@ -205,27 +233,32 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LangfuseLayer {
 struct Entered {
     id: span::Id,
     /// What was current before.
-    before: Option<Current>,
+    before: Context,
 }
 
 thread_local! {
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Spans may be left in another order than the one they were entered in.
-fn leave(entered: &mut Vec<Entered>, id: &span::Id) {
-    let Some(index) = entered.iter().rposition(|entered| entered.id == *id) else { return };
+/// Gives what is current from now on, if that changes: spans may be left in another order than the one they were entered in.
+fn leave(entered: &mut Vec<Entered>, id: &span::Id) -> Option<Context> {
+    let index = entered.iter().rposition(|entered| entered.id == *id)?;
     let Entered { before, .. } = entered.remove(index);
     match entered.get_mut(index) {
-        Some(above) => above.before = before,
-        None => drop(context::replace(before)),
+        Some(above) => {
+            above.before = before;
+            None
+        }
+        None => Some(before),
     }
 }
 
-/// What children of the span take from it, or from the nearest span above it that is recorded.
-fn current<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<Current> {
+/// The observation of the span, or of the nearest span above it that is recorded.
+fn observation<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Option<ObservationHandle> {
     span.scope().find_map(|span| {
-        span.extensions().get::<Spanned>().map(|Spanned { observation, .. }| observation.current())
+        span.extensions()
+            .get::<Spanned>()
+            .map(|Spanned { observation, .. }| ObservationHandle::clone(observation))
     })
 }
 
