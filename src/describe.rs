@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::client::Langfuse;
 use crate::observation::{Attributes, Field, Level, ObservationKind, Text};
+use crate::plain::Plain;
 use crate::platform::host;
 use crate::recording::{ObservationBuilder, ObservationHandle};
 use crate::time::Timestamp;
@@ -177,13 +178,10 @@ kinds! {
 
 /// A string as it is, anything else as JSON. What cannot be serialized is replaced by a note: recording never fails.
 pub(crate) fn to_text(value: &(impl Serialize + ?Sized)) -> Text {
-    let Ok(json) = serde_json::to_string(value) else {
-        return Text::from("[not serializable]");
-    };
-    match json.starts_with('"').then(|| serde_json::from_str::<String>(&json)) {
-        Some(Ok(text)) => text.into(),
-        _ => json.into(),
+    if let Ok(text) = value.serialize(Plain) {
+        return text.into();
     }
+    serde_json::to_string(value).map_or_else(|_| Text::from("[not serializable]"), Text::from)
 }
 
 /// JSON text, when it is an object: Langfuse takes nothing else here.

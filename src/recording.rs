@@ -202,7 +202,7 @@ impl ObservationBuilder {
         drop(self.start());
     }
 
-    fn trace_attributes(&mut self) -> &mut TraceAttributes {
+    pub(crate) fn trace_attributes(&mut self) -> &mut TraceAttributes {
         let parent = self.parent.as_ref();
         self.trace.get_or_insert_with(|| parent.map(|parent| (*parent.trace).clone()).unwrap_or_default())
     }

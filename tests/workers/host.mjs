@@ -1,7 +1,11 @@
 // The Workers of one scenario, in one workerd, and the receiver that they deliver to.
 
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
 import { supportedCompatibilityDate as NEWEST } from "miniflare";
 
+import { ROOT } from "../js/support/program.mjs";
 import { KEYS, startReceiver } from "../js/support/receiver.mjs";
 import { until } from "../js/support/until.mjs";
 import { bundle, isComplaint, workersFor } from "../js/support/workerd.mjs";
@@ -15,20 +19,22 @@ const bundles = Promise.all([
   bundle(others("consumer.mjs")),
   bundle(others("worker.mjs"), ["./options.mjs"]),
   bundle(own("unwrapped.mjs"), ["./env.mjs"]),
+  bundle(pathToFileURL(join(process.env.LANGFUSE_EDGE_RUST_EXAMPLE ?? join(ROOT, "target/rust-worker-example"), "index.js"))),
 ]);
 
 const data = (path, value) => ({ type: "ESModule", path, contents: `export default ${JSON.stringify(value)}` });
 
 /**
  * Starts them: `traced` with `withLangfuse`, `plain` without anything, `unwrapped` that only records,
- * `byHand` that flushes as each request asks, `other` as `traced`, and `consumer` of the overflow queue.
+ * `byHand` that flushes as each request asks, `rust`, which is examples/rust-worker, `other` as
+ * `traced`, and `consumer` of the overflow queue.
  */
 export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags = ["nodejs_compat"], bindings = {}, byHand = {}, first = "gateway", hasOverflow = true } = {}) {
   const cleanups = [];
   const t = { after: (cleanup) => cleanups.push(cleanup) };
   const receiver = await startReceiver();
   t.after(() => receiver.stop("SIGKILL"));
-  const [traced, plain, gateway, consumer, worker, unwrapped] = await bundles;
+  const [traced, plain, gateway, consumer, worker, unwrapped, rust] = await bundles;
   const env = {
     LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
     LANGFUSE_SECRET_KEY: KEYS.secretKey,
@@ -42,7 +48,7 @@ export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags
   const queue = { maxBatchTimeout: 1, maxRetries: 5 };
   const tracedWorker = (name, more) => ({ name, modules: traced, bindings: env, durableObjects: { ROOM: { className: "Room", useSQLite: true } }, ...more });
   const workers = [
-    { name: "gateway", modules: gateway, serviceBindings: { traced: "traced", plain: "plain", byHand: "byHand", unwrapped: "unwrapped" } },
+    { name: "gateway", modules: gateway, serviceBindings: { traced: "traced", plain: "plain", byHand: "byHand", unwrapped: "unwrapped", rust: "rust" } },
     tracedWorker("traced", {
       serviceBindings: { ADDER: { name: "traced", entrypoint: "Adder" }, OTHER: "other" },
       queueProducers: { MAILS: "mails", ...(hasOverflow && { OVERFLOW: "overflow" }) },
@@ -52,6 +58,7 @@ export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags
     { name: "plain", modules: plain, serviceBindings: { OTHER: "plain" } },
     { name: "unwrapped", modules: [...unwrapped, data("env.mjs", env)], durableObjects: { ROOM: { className: "Room", useSQLite: true } } },
     { name: "byHand", modules: [...worker, data("options.mjs", options)] },
+    { name: "rust", modules: rust, bindings: env },
     { name: "consumer", modules: consumer, bindings: env, queueConsumers: { overflow: { ...queue, maxBatchSize: 10, maxBatchTimeout: 0 } } },
   ];
   const compatibility = { compatibilityDate, compatibilityFlags };

@@ -313,6 +313,15 @@ export const SCENARIOS = [
     },
   })),
   {
+    name: "a Worker in Rust, ten requests at a time, the first of which fails to send",
+    async run({ receiver, get }) {
+      await receiver.fault({ status: 503, first: 1 });
+      const questions = Array.from({ length: 10 }, (_, n) => `rust/${n}`);
+      for (const answer of await Promise.all(questions.map(get))) assert.equal(answer, "An answer to: ");
+      return sum(...questions.map((_, n) => ({ [`GET /${n}`]: 1, answer: 1 })));
+    },
+  },
+  {
     name: "Langfuse hangs for longer than waitUntil lasts (3 s for 30): the next request sends it",
     options: { hasOverflow: false },
     async run({ receiver, visit, stats }) {

@@ -7,6 +7,7 @@ mod faults;
 mod panics;
 mod project;
 mod runtimes;
+mod rust_worker;
 mod setup;
 mod test;
 mod wasm_std;

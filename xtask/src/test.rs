@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, faults, now, progress, runtimes, workers};
+use crate::{demo, dist, faults, now, progress, runtimes, rust_worker, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
     ("npm package", dist::run),
     ("bare wasm-pack package", dist::bare_package),
     ("no exports in a Rust Worker", no_exports),
+    ("Rust Worker", rust_worker::build),
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
@@ -61,7 +62,11 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
 
 fn format(project: &Project, _: &Tools) -> Result<()> {
     cmd!(project.sh, "cargo fmt --all --check").run()?;
-    Ok(cmd!(project.sh, "cargo fmt --manifest-path fuzz/Cargo.toml --check").run()?)
+    for outside in ["fuzz", "tests/rust-worker", "examples/rust-worker", "tests/bench/native"] {
+        let manifest = project.root.join(outside).join("Cargo.toml");
+        cmd!(project.sh, "cargo fmt --manifest-path {manifest} --check").run()?;
+    }
+    Ok(())
 }
 
 fn lint(project: &Project, _: &Tools) -> Result<()> {
@@ -76,7 +81,7 @@ fn lint(project: &Project, _: &Tools) -> Result<()> {
 /// Each does without the others.
 fn features(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
-    for feature in ["", "js", "stream", "macros", "cli"] {
+    for feature in ["", "js", "stream", "macros", "tracing", "cli"] {
         cmd!(
             project.sh,
             "cargo clippy --package langfuse-edge --no-default-features --features {feature} --target-dir {target} -- -D warnings"
@@ -90,7 +95,7 @@ fn documentation(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
     Ok(cmd!(
         project.sh,
-        "cargo doc --workspace --no-deps --features langfuse-edge/macros --exclude xtask --target-dir {target}"
+        "cargo doc --workspace --no-deps --features langfuse-edge/macros,langfuse-edge/tracing --exclude xtask --target-dir {target}"
     )
     .env("RUSTDOCFLAGS", "-D warnings")
     .run()?)
@@ -105,7 +110,8 @@ fn lint_wasm(project: &Project, tools: &Tools) -> Result<()> {
 
 fn cargo_test(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
-    Ok(cmd!(project.sh, "cargo test --workspace --features cli,macros --target-dir {target}").run()?)
+    Ok(cmd!(project.sh, "cargo test --workspace --features cli,macros,tracing --target-dir {target}")
+        .run()?)
 }
 
 /// They run by hand only: libFuzzer needs nightly Rust.
@@ -197,6 +203,7 @@ fn javascript(project: &Project, _: &Tools) -> Result<()> {
         .env("LANGFUSE_EDGE_BIN", project.receiver())
         .env("LANGFUSE_EDGE_BARE", dist::bare_package_dir(project))
         .env("LANGFUSE_EDGE_RUST_WORKER", rust_worker_dir(project))
+        .env("LANGFUSE_EDGE_RUST_EXAMPLE", rust_worker::dir(project))
         .run()?;
     Ok(())
 }
