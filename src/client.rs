@@ -179,10 +179,11 @@ impl Langfuse {
     fn flush_as(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
         let enabled = self.enabled.clone();
         async move {
-            match enabled {
-                Some(enabled) => enabled.flusher().flush(settings).await,
-                None => FlushReport::nothing_to_do(),
-            }
+            // The client is not kept for it: a flush that is dropped midway must not wait as the client's last clone does.
+            let Some(report) = enabled.map(|enabled| enabled.flusher().flush(settings)) else {
+                return FlushReport::nothing_to_do();
+            };
+            report.await
         }
     }
 

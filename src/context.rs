@@ -80,6 +80,12 @@ impl Context {
         work()
     }
 
+    /// Makes this the context of this thread, and gives the former.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn replace(self) -> Self {
+        CURRENT.try_with(|current| current.replace(self)).unwrap_or_default()
+    }
+
     pub(crate) fn enter(&self) -> Restore {
         Restore(CURRENT.try_with(|current| current.replace(self.clone())).ok())
     }

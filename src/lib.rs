@@ -36,6 +36,11 @@ use wasm as platform;
 #[doc(hidden)]
 pub use native::parse_verdicts;
 
+#[cfg(all(feature = "tracing", not(target_arch = "wasm32")))]
+pub use native::LangfuseLayer;
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::{FlushGuard, init, init_with, shutdown_signal};
+
 #[cfg(feature = "stream")]
 #[doc(hidden)]
 pub mod __private;
@@ -45,6 +50,7 @@ mod describe;
 mod llm;
 mod observability;
 mod observed;
+mod plain;
 mod propagate;
 mod recording;
 mod score;

@@ -61,8 +61,18 @@ impl ObservationBuilder {
         &self.langfuse
     }
 
-    pub(crate) fn is_recorded(&self) -> bool {
-        self.langfuse.is_enabled()
+    /// Whether anybody will see what is said of it. That depends on its trace, so asking settles which one a root begins.
+    pub(crate) fn is_recorded(&mut self) -> bool {
+        let trace_id = match (&self.context, &self.parent) {
+            _ if !self.langfuse.is_enabled() => return false,
+            (Some(own), _) => own.trace_id,
+            (None, Some(parent)) => parent.context.trace_id,
+            (None, None) => {
+                let trace_id = TraceId::from_random(host::random());
+                self.context.insert(SpanContext { trace_id, observation_id: new_id() }).trace_id
+            }
+        };
+        self.langfuse.recorder(trace_id).is_some()
     }
 
     /// What it stands for. Default: a span.
@@ -74,6 +84,7 @@ impl ObservationBuilder {
     /// Continues a trace that began in another process.
     pub fn parent(mut self, context: SpanContext) -> Self {
         let trace = self.parent.take().map(|parent| parent.trace).unwrap_or_default();
+        self.context = None;
         self.parent = Some(Parent { context, trace, start: Timestamp::default() });
         self.parent_is_remote = true;
         self
@@ -191,7 +202,7 @@ impl ObservationBuilder {
         drop(self.start());
     }
 
-    fn trace_attributes(&mut self) -> &mut TraceAttributes {
+    pub(crate) fn trace_attributes(&mut self) -> &mut TraceAttributes {
         let parent = self.parent.as_ref();
         self.trace.get_or_insert_with(|| parent.map(|parent| (*parent.trace).clone()).unwrap_or_default())
     }
@@ -349,7 +360,7 @@ impl ObservationHandle {
         self.change(|observation| observation.attributes.complain(level, why));
     }
 
-    fn change(&self, change: impl FnOnce(&mut ObservationData)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ObservationData)) {
         if let Some((enabled, place)) = self.kept()
             && let Some(observation) = enabled.open().get(place, self.context)
         {

@@ -1,7 +1,7 @@
 /** The Langfuse client whose flush can be trusted, for every JavaScript host. */
 
-export { Langfuse, Observation } from "./client.js";
-export type { AttributesOf, LangfuseOptions, SpanAttributes, StartObservationOptions } from "./client.js";
+export { Langfuse } from "./client.js";
+export type { LangfuseOptions } from "./client.js";
 export type {
   FlushOptions,
   FlushReport,
@@ -20,6 +20,8 @@ export type { SignalOptions } from "./lifecycle.js";
 export { maskPatterns } from "./mask.js";
 export type { Mask, MaskPattern } from "./mask.js";
 export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
+export { Observation } from "./observation.js";
+export type { AttributesOf, SpanAttributes, StartObservationOptions } from "./observation.js";
 export {
   getActiveSpanId,
   getActiveTraceId,

@@ -1,7 +1,8 @@
 /** What is current, for each client: an observation, and what new ones of its trace say. On hosts with `AsyncLocalStorage`. */
 
-import type { Langfuse, Observation } from "./client.js";
+import type { Langfuse } from "./client.js";
 import type { TraceAttributes } from "./core.js";
+import type { Observation } from "./observation.js";
 import { shared, type Storage } from "./shared.js";
 
 /** What is current for one client. */

@@ -1,9 +1,10 @@
 /** One invocation of a serverless function: an observation around it, and a flush behind it. */
 
-import type { Langfuse, Observation } from "./client.js";
+import type { Langfuse } from "./client.js";
 import { current, entering } from "./context.js";
 import type { FlushOptions, ObservationAttributes } from "./core.js";
 import { messageOf } from "./observability.js";
+import type { Observation } from "./observation.js";
 import { watched } from "./results.js";
 
 /** The part of an execution context that is used. */

@@ -1,10 +1,11 @@
 /** Observations around functions: current while the function runs, ended when its result is complete. */
 
 import { warn } from "#process";
-import type { AttributesOf, Langfuse, Observation, StartObservationOptions } from "./client.js";
+import type { Langfuse } from "./client.js";
 import { activeObservation, current, enter } from "./context.js";
 import type { ObservationAttributes, ObservationType } from "./core.js";
 import { getLangfuse, messageOf } from "./observability.js";
+import type { AttributesOf, Observation, StartObservationOptions } from "./observation.js";
 import { watched } from "./results.js";
 
 /** How an observation around a function starts and ends. */

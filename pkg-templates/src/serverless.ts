@@ -1,11 +1,12 @@
 /** Functions on other serverless hosts: Vercel and what is like it, AWS Lambda. */
 
-import type { Langfuse, Observation } from "./client.js";
+import type { Langfuse } from "./client.js";
 import { withinObservation } from "./context.js";
 import type { FlushOptions } from "./core.js";
 import { hostsWaitUntil } from "./hosts.js";
 import { failure, fetched, invoke } from "./invocation.js";
 import { getLangfuse } from "./observability.js";
+import type { Observation } from "./observation.js";
 
 /** How a function is traced. */
 export interface ServerlessOptions {

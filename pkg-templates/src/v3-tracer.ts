@@ -1,8 +1,9 @@
 /** What is open in a client of `langfuse-edge/v3`: traces with their roots and observations, and when those are ended and sent. */
 
 import { traceAsText } from "./attributes.js";
-import { Langfuse as Client, type Observation, type StartObservationOptions } from "./client.js";
+import { Langfuse as Client } from "./client.js";
 import type { FlushOptions, FlushReport, TraceAttributes } from "./core.js";
+import type { Observation, StartObservationOptions } from "./observation.js";
 import type { LangfuseOptions } from "./v3.js";
 import {
   attributesOf,

@@ -1,10 +1,10 @@
 /** `withLangfuse`: a Worker whose invocations are traced, and whose traces are delivered. */
 
 import { Langfuse } from "./client.js";
-import type { Observation } from "./client.js";
 import type { FlushOptions } from "./core.js";
 import { fetched, invoke, type Call, type Context, type Invocation } from "./invocation.js";
 import { messageOf, setLangfuseIfUnset } from "./observability.js";
+import type { Observation } from "./observation.js";
 import { overflowTo, type OverflowQueue } from "./overflow.js";
 
 /** An event handler of a module Worker. */

@@ -2,18 +2,20 @@
 //! after the caller's runtime is gone.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 
-use super::DEFAULT_FLUSH_BUDGET;
 use super::host::{self, Http};
+use super::{DEFAULT_FLUSH_BUDGET, DROP_BUDGET};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Pushed, Settings};
@@ -24,13 +26,25 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait to be sent, \
     so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
-/// A handle to the sending thread. When the last one is gone, the thread sends what is left and ends; nobody waits for it.
+/// As many records as travel in one request.
+const FULL_BATCH: u64 = 512;
+/// How long records that are enough to be sent wait for more, up to a full batch: a request costs as much as a hundred
+/// records do.
+const COMPANY: Duration = Duration::from_millis(50);
+/// Also of the threads that look up host names for the sending thread.
+const THREAD_NAME: &str = "langfuse-edge";
+/// Beyond the deadline of a flush, so that only one whose thread is stuck or dead is given up.
+const REPORT_GRACE: Duration = Duration::from_secs(1);
+
+/// A handle to the sending thread. When it is dropped, it waits a while for what is left to be sent. The thread goes on
+/// with what could not be, and ends.
 #[derive(Debug)]
 pub(crate) struct Driver {
     exporter: Arc<Mutex<Exporter>>,
     has_warned: Arc<AtomicBool>,
     flush_at: u64,
     commands: UnboundedSender<Command>,
+    thread: ThreadId,
 }
 
 enum Command {
@@ -39,6 +53,8 @@ enum Command {
     /// Records wait that nobody flushes: send them when the interval is over.
     SendInAWhile,
     /// As many records wait as are sent without anybody asking.
+    SendSoon,
+    /// As many as travel in one request.
     SendNow,
     /// Records have waited for as long as they may.
     IntervalIsOver,
@@ -59,7 +75,8 @@ impl Driver {
         let (commands, inbox) = unbounded_channel();
         let flush_at = u64::from(config.flush_at());
         let http = Http::new(config)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().thread_name(THREAD_NAME).build();
         let runtime = runtime.map_err(|error| cannot_start(&error))?;
         let worker = Worker {
             exporter: Arc::clone(&exporter),
@@ -70,11 +87,11 @@ impl Driver {
             is_overdue: Cell::new(false),
             commands: commands.downgrade(),
         };
-        let thread = std::thread::Builder::new().name("langfuse-edge".to_owned());
-        thread
+        let thread = thread::Builder::new()
+            .name(THREAD_NAME.to_owned())
             .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { exporter, has_warned, flush_at, commands })
+        Ok(Self { exporter, has_warned, flush_at, commands, thread: thread.thread().id() })
     }
 
     pub(crate) fn push(&self, record: Record) {
@@ -91,25 +108,31 @@ impl Driver {
         if is_full && !self.has_warned.swap(true, Ordering::Relaxed) {
             host::warn(QUEUE_IS_FULL);
         }
-        if waiting == self.flush_at {
+        if waiting == self.flush_at.max(FULL_BATCH) {
             self.send(Command::SendNow);
+        } else if waiting == self.flush_at {
+            self.send(Command::SendSoon);
         } else if waiting == 1 {
             self.send(Command::SendInAWhile);
         }
     }
 
-    /// Drives the flush that `begin` begins.
-    pub(crate) async fn flush(&self, settings: FlushSettings) -> FlushReport {
+    /// Begins a flush; the future waits for its report.
+    pub(crate) fn flush(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
         let (reply, answer) = oneshot::channel();
         // The receiver may be gone: a cancelled flush goes on without anybody to tell.
         self.drive(settings, Box::new(move |report| drop(reply.send(report))));
-        answer.await.unwrap_or_default()
+        let exporter = Arc::clone(&self.exporter);
+        async move { answer.await.unwrap_or_else(|_| nothing_sent(&exporter)) }
     }
 
     pub(crate) fn flush_blocking(&self, settings: FlushSettings) -> FlushReport {
+        let patience = settings.budget.saturating_add(REPORT_GRACE);
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
         self.drive(settings, Box::new(move |report| drop(reply.send(report))));
-        answer.recv().unwrap_or_default()
+        // The sending thread cannot wait for itself: it is there in a logger of the user's.
+        let report = if self.is_this_thread() { None } else { answer.recv_timeout(patience).ok() };
+        report.unwrap_or_else(|| nothing_sent(&self.exporter))
     }
 
     pub(crate) fn flush_in_background(&self, settings: FlushSettings) {
@@ -120,15 +143,56 @@ impl Driver {
         lock(&self.exporter).stats()
     }
 
+    pub(crate) fn remote(&self) -> Remote {
+        Remote { exporter: Arc::downgrade(&self.exporter), commands: self.commands.downgrade() }
+    }
+
     fn drive(&self, settings: FlushSettings, reply: Reply) {
         let now = host::now();
         let flush = lock(&self.exporter).begin_flush(settings, now);
         self.send(Command::Drive(flush, reply));
     }
 
-    /// The thread ends only when every handle is gone, so there is somebody to read this.
+    fn is_this_thread(&self) -> bool {
+        thread::current().id() == self.thread
+    }
+
+    /// The thread ends only when this handle is gone, so there is somebody to read this.
     fn send(&self, command: Command) {
         drop(self.commands.send(command));
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let Stats { queued, leased, .. } = self.stats();
+        if queued + leased > 0 {
+            self.flush_blocking(DROP_BUDGET.into());
+        }
+    }
+}
+
+/// Reaches the sending thread, and keeps no client alive.
+pub(crate) struct Remote {
+    exporter: Weak<Mutex<Exporter>>,
+    commands: WeakUnboundedSender<Command>,
+}
+
+impl Remote {
+    /// None when the client is gone, which has been flushed then.
+    pub(crate) async fn flush(&self, settings: FlushSettings) -> Option<FlushReport> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let (exporter, commands) = (self.exporter.upgrade()?, self.commands.upgrade()?);
+            let now = host::now();
+            let flush = lock(&exporter).begin_flush(settings, now);
+            drop(commands.send(Command::Drive(flush, Box::new(move |report| drop(reply.send(report))))));
+        }
+        answer.await.ok()
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.commands.strong_count() > 0
     }
 }
 
@@ -141,7 +205,7 @@ struct Worker {
     interval: Duration,
     /// The interval was over while a flush that nobody asked for was under way.
     is_overdue: Cell<bool>,
-    /// Weak, so that the thread ends when the last handle is gone.
+    /// Weak, so that the thread ends when the handle is gone.
     commands: WeakUnboundedSender<Command>,
 }
 
@@ -150,7 +214,9 @@ impl Worker {
         let mut due = None;
         // A flush that nobody asked for. There is one at a time, so that a burst travels in full batches.
         let mut own = None::<JoinHandle<()>>;
+        let mut flushes = JoinSet::new();
         loop {
+            while flushes.try_join_next().is_some() {}
             let command = match due {
                 None => inbox.recv().await,
                 Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::IntervalIsOver)),
@@ -159,7 +225,7 @@ impl Worker {
             match command {
                 Some(Command::Drive(flush, reply)) => {
                     let worker = Rc::clone(&self);
-                    spawn_local(async move { reply(worker.drive(flush).await) });
+                    flushes.spawn_local(async move { reply(worker.drive(flush).await) });
                 }
                 Some(Command::SendInAWhile) => {
                     due = due.or_else(|| self.next_due());
@@ -168,7 +234,11 @@ impl Worker {
                     due = None;
                     self.is_overdue.set(true);
                 }
-                Some(Command::SendNow) if is_sending => (),
+                Some(Command::SendSoon | Command::SendNow) if is_sending => (),
+                Some(Command::SendSoon) => {
+                    let soon = Instant::now() + COMPANY;
+                    due = Some(due.map_or(soon, |due| due.min(soon)));
+                }
                 Some(Command::SendNow | Command::IntervalIsOver) => {
                     // What this flush does not cover waits for as long at most.
                     due = if self.waiting() > 0 { self.next_due() } else { None };
@@ -177,6 +247,8 @@ impl Worker {
                 }
                 None => {
                     self.send_everything().await;
+                    // Somebody may wait for a report.
+                    while flushes.join_next().await.is_some() {}
                     return;
                 }
             }
@@ -187,8 +259,14 @@ impl Worker {
         let report = self.send_everything().await;
         let is_overdue = self.is_overdue.take();
         // After a failure the next one waits for the interval.
-        if report.retained == 0 && (is_overdue || self.waiting() >= self.flush_at) {
+        let waiting = self.waiting();
+        if report.retained > 0 {
+            return;
+        }
+        if is_overdue || waiting >= self.flush_at.max(FULL_BATCH) {
             self.tell(Command::SendNow);
+        } else if waiting >= self.flush_at {
+            self.tell(Command::SendSoon);
         }
     }
 
@@ -225,16 +303,19 @@ impl Worker {
         }
     }
 
-    /// When the interval that begins now is over, if there is one.
+    /// When the interval that begins now is over, if there is one. It is up to a fifth shorter than the setting says, lest
+    /// processes that began together send together for ever.
     fn next_due(&self) -> Option<Instant> {
-        (!self.interval.is_zero()).then(|| Instant::now() + self.interval)
+        let [chance] = host::random();
+        let shorter = self.interval / 5 * u32::from(chance) / u32::from(u8::MAX);
+        (!self.interval.is_zero()).then(|| Instant::now() + self.interval - shorter)
     }
 
     fn waiting(&self) -> u64 {
         lock(&self.exporter).stats().queued
     }
 
-    /// When the last handle is gone, [`run`](Self::run) sends what is left.
+    /// When the handle is gone, [`run`](Self::run) sends what is left.
     fn tell(&self, command: Command) {
         if let Some(commands) = self.commands.upgrade() {
             drop(commands.send(command));
@@ -242,8 +323,20 @@ impl Worker {
     }
 }
 
+/// Whether a client sends on this thread.
+#[cfg(feature = "tracing")]
+pub(super) fn is_sending_thread() -> bool {
+    thread::current().name() == Some(THREAD_NAME)
+}
+
 fn cannot_start(error: &std::io::Error) -> Error {
     Error::configuration(format!("the sending thread cannot be started: {error}"))
+}
+
+/// The report of a flush that the sending thread tells nothing of.
+fn nothing_sent(exporter: &Mutex<Exporter>) -> FlushReport {
+    let Stats { queued, leased, .. } = lock(exporter).stats();
+    FlushReport { retained: queued + leased, ..FlushReport::default() }
 }
 
 fn lock(exporter: &Mutex<Exporter>) -> MutexGuard<'_, Exporter> {

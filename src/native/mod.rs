@@ -1,12 +1,20 @@
 //! The driver for native programs: one thread per client, with a runtime of its own.
 
 mod driver;
+mod guard;
 pub(crate) mod host;
+mod shutdown;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod verdicts;
 
 use std::time::Duration;
 
 pub(crate) use driver::Driver;
+pub use guard::{FlushGuard, init, init_with};
+pub use shutdown::shutdown_signal;
+#[cfg(feature = "tracing")]
+pub use tracing::LangfuseLayer;
 pub use verdicts::parse_verdicts;
 
 use crate::client::Langfuse;
@@ -14,14 +22,18 @@ use crate::report::FlushReport;
 
 /// How long a flush may take unless told otherwise.
 pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(30);
+/// How long whoever drops the last clone of a client waits for what is left.
+pub(crate) const DROP_BUDGET: Duration = Duration::from_secs(5);
 
 impl Langfuse {
-    /// As [`flush`](Self::flush), for code that is not async: blocks this thread for at most 30 s.
+    /// As [`flush_within`](Self::flush_within), for code that is not async: blocks this thread for at most `timeout`, and a
+    /// second more when the sending thread does not answer.
     ///
-    /// It works inside an async runtime too, where it blocks the thread all the same.
-    pub fn flush_blocking(&self) -> FlushReport {
+    /// It works everywhere: without an async runtime, inside one of any flavour (where it blocks the thread all the same),
+    /// after the runtime that recorded is gone, in `Drop` and in a panic hook.
+    pub fn flush_blocking(&self, timeout: Duration) -> FlushReport {
         match self.flusher() {
-            Some(driver) => driver.flush_blocking(DEFAULT_FLUSH_BUDGET.into()),
+            Some(driver) => driver.flush_blocking(timeout.into()),
             None => FlushReport::nothing_to_do(),
         }
     }

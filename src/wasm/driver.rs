@@ -175,11 +175,13 @@ impl Driver {
         Promise::resolve(&self.with(|this| this.poll(self.client, flush, overflow)))
     }
 
-    pub(crate) async fn flush(&self, settings: FlushSettings) -> FlushReport {
+    pub(crate) fn flush(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
         let promise: js_sys::Promise = self.start_flush(settings, &JsValue::UNDEFINED).unchecked_into();
-        match wasm_bindgen_futures::JsFuture::from(promise).await {
-            Ok(report) => serde_wasm_bindgen::from_value(report).unwrap_or_default(),
-            Err(_) => FlushReport::default(),
+        async move {
+            match wasm_bindgen_futures::JsFuture::from(promise).await {
+                Ok(report) => serde_wasm_bindgen::from_value(report).unwrap_or_default(),
+                Err(_) => FlushReport::default(),
+            }
         }
     }
 

@@ -43,6 +43,7 @@ const ABOVE_THE_CORE: &[&str] = &[
     "llm/traced.rs",
     "observability.rs",
     "observed.rs",
+    "plain.rs",
     "propagate.rs",
     "recording.rs",
     "score.rs",

@@ -207,7 +207,7 @@ fn a_blocking_flush_works_without_a_runtime() {
     let langfuse = receiver.client();
     record(&langfuse, 5);
 
-    assert_eq!(langfuse.flush_blocking().delivered, 5);
+    assert_eq!(langfuse.flush_blocking(Duration::from_secs(5)).delivered, 5);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -216,7 +216,7 @@ async fn a_blocking_flush_works_inside_a_runtime_of_one_thread() {
     let langfuse = receiver.client();
     record(&langfuse, 5);
 
-    assert_eq!(langfuse.flush_blocking().delivered, 5);
+    assert_eq!(langfuse.flush_blocking(Duration::from_secs(5)).delivered, 5);
 }
 
 #[test]

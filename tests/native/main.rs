@@ -2,6 +2,7 @@
 
 mod bounds;
 mod context;
+mod endings;
 mod examples;
 mod flush;
 mod llm;
@@ -9,8 +10,13 @@ mod observations;
 #[cfg(feature = "macros")]
 mod observe;
 mod open;
+#[cfg(unix)]
+mod process;
 mod receiver;
 #[cfg(feature = "macros")]
 mod refusals;
 mod scores;
+mod sink;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod workflow;

@@ -1,4 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use langfuse_edge::{
@@ -271,11 +272,60 @@ async fn what_is_not_recorded_is_not_serialized() {
         }
     }
     let receiver = Receiver::start();
-    let sampled_out =
-        Langfuse::new(&receiver.options().sample_rate(0.0)).expect("valid options").observe("x").start();
-    sampled_out.input(&Unreadable).output(&Unreadable).usage(Usage::new(1, 2));
+    let langfuse = Langfuse::new(&receiver.options().sample_rate(0.0)).expect("valid options");
+    let sampled_out = langfuse.observe("x").input(&Unreadable).start();
+    sampled_out.output(&Unreadable).usage(Usage::new(1, 2));
+    let child = sampled_out.observe("x").input(&Unreadable).start();
     let disabled = Langfuse::disabled().observe("x").input(&Unreadable).start();
     disabled.output(&Unreadable).metadata("x", &Unreadable);
 
-    assert!(!sampled_out.is_open() && !disabled.is_open());
+    assert!(!sampled_out.is_open() && !child.is_open() && !disabled.is_open());
+}
+
+#[tokio::test]
+async fn a_trace_is_one_whatever_is_said_of_its_root_and_in_which_order() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    let caller = SpanContext::from_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let caller = caller.expect("it is one");
+    let continued = langfuse.observe("continued").input("first").parent(caller).output("then").start();
+    let own = langfuse.observe("own").input("first").trace_id(TraceId::from_seed("x")).output("then").start();
+    let new = langfuse.observe("new").input("first").start();
+    new.observe("child").input("first").start().end();
+
+    assert_eq!((continued.trace_id(), own.trace_id()), (caller.trace_id, TraceId::from_seed("x")));
+    assert_ne!(continued.id(), caller.observation_id);
+    drop((continued, own, new));
+    assert_eq!(langfuse.flush().await.delivered, 4);
+    assert_eq!(receiver.row("child").await["traceId"], receiver.row("new").await["traceId"]);
+    assert_eq!(receiver.row("new").await["parentObservationId"], json!(null));
+}
+
+#[tokio::test]
+async fn an_observation_that_several_threads_change_and_end_at_once_is_recorded_once() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+    for _ in 0..50 {
+        let observations: Vec<_> =
+            (0..20).map(|number| langfuse.observe(format!("{number}")).start()).collect();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let handles: Vec<ObservationHandle> =
+                    observations.iter().map(|observation| (**observation).clone()).collect();
+                scope.spawn(move || {
+                    for handle in handles {
+                        handle.metadata("thread", &thread).output("done").end();
+                        handle.observe("child").record();
+                    }
+                });
+            }
+        });
+        assert!(!observations.iter().any(|observation| observation.is_open()));
+    }
+
+    assert!(langfuse.flush().await.ok);
+
+    let stats = langfuse.stats();
+    assert_eq!((stats.recorded, stats.delivered), (5000, 5000), "of 1000, each with 4 children");
+    assert_eq!(receiver.state("duplicates").await, 0);
 }

@@ -72,7 +72,7 @@ impl Receiver {
         self.get("trees?format=text&normalized=true").await
     }
 
-    async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         let response = self.http.get(format!("{}/dev/{path}", self.url)).send().await.expect("it answers");
         response.text().await.expect("the answer is text")
     }

@@ -20,8 +20,9 @@ pub(crate) fn run(project: &Project, tools: &Tools, wanted: &[&str]) -> Result<E
 pub(crate) fn matrix(project: &Project, wanted: &[&str]) -> Result<()> {
     let sh = &project.sh;
     let target = &project.target;
-    // With the receiver's features, so that the library is built once for both.
-    cmd!(sh, "cargo build --features cli --example faults-client --target-dir {target}").run()?;
+    // With the features of the receiver and the tests, so that the library is built once for all of them.
+    cmd!(sh, "cargo build --features cli,macros,tracing --example faults-client --target-dir {target}")
+        .run()?;
     let client = target.join("debug/examples/faults-client").with_extension(std::env::consts::EXE_EXTENSION);
     cmd!(sh, "node tests/faults/run.mjs {wanted...}")
         .env("LANGFUSE_EDGE_BIN", project.receiver())

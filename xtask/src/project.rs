@@ -60,6 +60,7 @@ impl Project {
     pub(crate) fn build_receiver(&self) -> Result<()> {
         let sh = &self.sh;
         let target = &self.target;
-        Ok(cmd!(sh, "cargo build --features cli --bin langfuse-edge --target-dir {target}").run()?)
+        Ok(cmd!(sh, "cargo build --features cli,macros,tracing --bin langfuse-edge --target-dir {target}")
+            .run()?)
     }
 }

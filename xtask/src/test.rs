@@ -62,7 +62,7 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
 
 fn format(project: &Project, _: &Tools) -> Result<()> {
     cmd!(project.sh, "cargo fmt --all --check").run()?;
-    for outside in ["fuzz", "tests/rust-worker", "examples/rust-worker"] {
+    for outside in ["fuzz", "tests/rust-worker", "examples/rust-worker", "tests/bench/native"] {
         let manifest = project.root.join(outside).join("Cargo.toml");
         cmd!(project.sh, "cargo fmt --manifest-path {manifest} --check").run()?;
     }
@@ -81,7 +81,7 @@ fn lint(project: &Project, _: &Tools) -> Result<()> {
 /// Each does without the others.
 fn features(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
-    for feature in ["", "js", "stream", "macros", "cli"] {
+    for feature in ["", "js", "stream", "macros", "tracing", "cli"] {
         cmd!(
             project.sh,
             "cargo clippy --package langfuse-edge --no-default-features --features {feature} --target-dir {target} -- -D warnings"
@@ -95,7 +95,7 @@ fn documentation(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
     Ok(cmd!(
         project.sh,
-        "cargo doc --workspace --no-deps --features langfuse-edge/macros --exclude xtask --target-dir {target}"
+        "cargo doc --workspace --no-deps --features langfuse-edge/macros,langfuse-edge/tracing --exclude xtask --target-dir {target}"
     )
     .env("RUSTDOCFLAGS", "-D warnings")
     .run()?)
@@ -110,7 +110,8 @@ fn lint_wasm(project: &Project, tools: &Tools) -> Result<()> {
 
 fn cargo_test(project: &Project, _: &Tools) -> Result<()> {
     let target = &project.target;
-    Ok(cmd!(project.sh, "cargo test --workspace --features cli,macros --target-dir {target}").run()?)
+    Ok(cmd!(project.sh, "cargo test --workspace --features cli,macros,tracing --target-dir {target}")
+        .run()?)
 }
 
 /// They run by hand only: libFuzzer needs nightly Rust.
