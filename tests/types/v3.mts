@@ -38,7 +38,6 @@ const trace: LangfuseTraceClient = langfuse.trace({
   metadata: { plan: "pro" },
   tags: ["a"],
   version: "1",
-  additionalHeaders: { "x-tenant": "acme" },
   release: "v1",
   environment: "production",
   public: true,

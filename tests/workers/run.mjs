@@ -10,8 +10,8 @@ const wanted = process.argv.slice(2);
 const POOL = 2;
 const DELIVERY_MS = 12_000;
 const SCENARIO_MS = 20_000;
-/** A response that comes later than this for its tracing has waited for something. Langfuse takes 300 ms in most scenarios. */
-const NOTICED_MS = 150;
+/** A response that comes later than this for its tracing has waited for Langfuse, which takes 300 ms in most scenarios. */
+const NOTICED_MS = 250;
 
 /** What has arrived, by name. */
 const namesOf = (rows) => {
