@@ -20,7 +20,7 @@ const answers = (name, n = 1) => times(n, { [name]: 1, ...PARTS });
 const byHand = (name, count = 1) => ({ [name]: count, [`${name} child`]: count });
 
 /** Langfuse takes so long to answer that a response which waited for it would be noticed. */
-const SLOW = { delayMs: 300 };
+const SLOW = { delayMs: 600 };
 
 const ANSWER = "Because of Rayleigh scattering. ".repeat(30);
 
@@ -187,7 +187,7 @@ export const SCENARIOS = [
     name: "a stream whose client leaves when waitUntil's time, from the response on, were over (1 s)",
     options: { bindings: { BUDGET_MS: 1000 } },
     async run({ url, receiver, arrived }) {
-      await receiver.fault(SLOW);
+      await receiver.fault({ delayMs: 200 });
       const client = new AbortController();
       const reader = (await fetch(new URL("traced/endless", url), { signal: client.signal })).body.getReader();
       await reader.read();
@@ -389,7 +389,7 @@ export const SCENARIOS = [
     name: `a request of 5 observations and its own, ${PAIRS} times with withLangfuse, ${PAIRS} times without`,
     // Nothing else runs beside: it is about fractions of a millisecond.
     isAlone: true,
-    noticedMs: 1,
+    mostMs: 1,
     // Without the test's own work around each request.
     options: { bindings: { BUDGET_MS: 0 } },
     async run({ visit, delays }) {
