@@ -53,6 +53,8 @@ export async function startLambda(t, receiver, env = {}) {
     api.closeAllConnections();
     api.close();
   });
+  // An invocation's time begins when the function is there.
+  await until(() => asked.length > 0);
   let last = 0;
   /** What the function answers to an event, for which it has so many milliseconds. */
   const invoke = async (event, ms = 10_000) => {
