@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::error::Error;
-use crate::sha256::sha256;
 
 /// A trace id: 16 bytes, not all zero (W3C Trace Context §3.2.2.3), shown as 32 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,7 +65,7 @@ impl TraceId {
     #[must_use]
     pub fn from_seed(seed: &str) -> Self {
         let mut bytes = [0; 16];
-        for (byte, digest) in bytes.iter_mut().zip(sha256(seed.as_bytes())) {
+        for (byte, digest) in bytes.iter_mut().zip(Sha256::digest(seed)) {
             *byte = digest;
         }
         Self::from_random(bytes)

@@ -5,7 +5,6 @@
 pub mod config;
 pub mod error;
 pub mod id;
-mod sha256;
 pub mod time;
 
 pub mod observation;

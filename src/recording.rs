@@ -67,7 +67,10 @@ impl ObservationBuilder {
             _ if !self.langfuse.is_enabled() => return false,
             (Some(own), _) => own.trace_id,
             (None, Some(parent)) => parent.context.trace_id,
-            (None, None) => self.context.insert(new_context(None)).trace_id,
+            (None, None) => {
+                let trace_id = TraceId::from_random(host::random());
+                self.context.insert(SpanContext { trace_id, observation_id: new_id() }).trace_id
+            }
         };
         self.langfuse.recorder(trace_id).is_some()
     }
@@ -101,7 +104,7 @@ impl ObservationBuilder {
         if let Some(parent) = self.parent.take() {
             self.trace.get_or_insert_with(|| (*parent.trace).clone());
         }
-        self.context = Some(new_context(Some(trace_id)));
+        self.context = Some(SpanContext { trace_id, observation_id: new_id() });
         self
     }
 
@@ -164,7 +167,10 @@ impl ObservationBuilder {
             }
             None => (None, None, Arc::default()),
         };
-        let context = self.context.unwrap_or_else(|| new_context(above));
+        let context = self.context.unwrap_or_else(|| SpanContext {
+            trace_id: above.unwrap_or_else(|| TraceId::from_random(host::random())),
+            observation_id: new_id(),
+        });
         // A clock that was set back must not let a child begin before its parent.
         let now = host::now();
         let start = self.start.unwrap_or_else(|| now.max(earliest_start));
@@ -202,12 +208,8 @@ impl ObservationBuilder {
     }
 }
 
-/// The place of a new observation, in this trace or in a new one.
-fn new_context(trace_id: Option<TraceId>) -> SpanContext {
-    SpanContext {
-        trace_id: trace_id.unwrap_or_else(|| TraceId::from_random(host::random())),
-        observation_id: ObservationId::from_random(host::random()),
-    }
+fn new_id() -> ObservationId {
+    ObservationId::from_random(host::random())
 }
 
 /// An observation that has started. It is recorded when it ends, complete, once; one that is dropped ends then,

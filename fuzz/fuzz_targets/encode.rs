@@ -73,6 +73,14 @@ struct Input<'a> {
     tags: Vec<&'a str>,
 }
 
+/// A field's value on the wire.
+fn recorded(field: Field, value: &str) -> Value {
+    match field {
+        Field::Public => Value::BoolValue(value == "true"),
+        _ => text(value),
+    }
+}
+
 fuzz_target!(|input: Input<'_>| {
     let kind = KINDS[usize::from(input.kind) % KINDS.len()];
     let mut expected = BTreeMap::from([("langfuse.observation.type".to_owned(), text(kind))]);
@@ -98,7 +106,7 @@ fuzz_target!(|input: Input<'_>| {
         // Input and output belong to an observation.
         if !matches!(field, Field::Input | Field::Output) {
             trace.fields.set(field, *value);
-            expected.insert(key.to_owned(), text(value));
+            expected.insert(key.to_owned(), recorded(field, value));
         }
     }
     set_metadata(&mut trace.metadata, &input.trace_metadata, "langfuse.trace.metadata.", &mut expected);
@@ -106,7 +114,7 @@ fuzz_target!(|input: Input<'_>| {
     for (field, value) in &input.fields {
         let (field, key) = FIELDS[usize::from(*field) % FIELDS.len()];
         attributes.fields.set(field, *value);
-        expected.insert(key.to_owned(), text(value));
+        expected.insert(key.to_owned(), recorded(field, value));
     }
     if let Some(version) = input.prompt_version {
         attributes.fields.set(Field::PromptVersion, version.to_string());

@@ -1,13 +1,14 @@
 /** The Langfuse client whose flush can be trusted, for every JavaScript host. */
 
-export { Langfuse, Observation } from "./client.js";
-export type { AttributesOf, LangfuseOptions, SpanAttributes, StartObservationOptions } from "./client.js";
+export { Langfuse } from "./client.js";
+export type { LangfuseOptions } from "./client.js";
 export type {
   FlushOptions,
   FlushReport,
   ObservationAttributes,
   ObservationLevel,
   ObservationType,
+  OpenAIUsage,
   ScoreBody,
   ScoreData,
   ScoreDataType,
@@ -19,10 +20,13 @@ export type { SignalOptions } from "./lifecycle.js";
 export { maskPatterns } from "./mask.js";
 export type { Mask, MaskPattern } from "./mask.js";
 export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
+export { Observation } from "./observation.js";
+export type { AttributesOf, SpanAttributes, StartObservationOptions } from "./observation.js";
 export {
   getActiveSpanId,
   getActiveTraceId,
   observe,
+  setActiveTraceAsPublic,
   startActiveObservation,
   startObservation,
   updateActiveObservation,

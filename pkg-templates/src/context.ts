@@ -1,7 +1,8 @@
 /** What is current, for each client: an observation, and what new ones of its trace say. On hosts with `AsyncLocalStorage`. */
 
-import type { Langfuse, Observation } from "./client.js";
+import type { Langfuse } from "./client.js";
 import type { TraceAttributes } from "./core.js";
+import type { Observation } from "./observation.js";
 import { shared, type Storage } from "./shared.js";
 
 /** What is current for one client. */
@@ -9,6 +10,8 @@ export interface Current {
   readonly client: Langfuse;
   readonly observation?: Observation | undefined;
   readonly propagated?: TraceAttributes | undefined;
+  /** That of `withLangfuse` and its kin, which flushes at its end. */
+  readonly invocation?: { readonly isOpen: boolean } | undefined;
   /** What is current for the others. */
   readonly others?: Current | undefined;
 }
@@ -46,7 +49,7 @@ export function entering(own: Omit<Current, "others">): <R>(callback: () => R) =
   if (!around) {
     return (callback) => callback();
   }
-  const store = { ...own, others: without(own.client, around.getStore()) };
+  const store = { invocation: current(own.client)?.invocation, ...own, others: without(own.client, around.getStore()) };
   return (callback) => around.run(store, callback);
 }
 

@@ -51,3 +51,14 @@ export function guarded<Result>(act: () => Result): Result | undefined {
 function descend(frames: number): number {
   return frames && descend(frames - 1) + 1;
 }
+
+/** Frees what is not lost already. A borrow that a terminated request holds is no reason to give up the instance. */
+export function discard(object: { free(): void } | undefined, of: number): void {
+  if (of === generation) {
+    try {
+      object?.free();
+    } catch {
+      // The garbage collector has it.
+    }
+  }
+}

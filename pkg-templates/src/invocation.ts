@@ -1,9 +1,10 @@
 /** One invocation of a serverless function: an observation around it, and a flush behind it. */
 
-import type { Langfuse, Observation } from "./client.js";
-import { withinObservation } from "./context.js";
+import type { Langfuse } from "./client.js";
+import { current, entering } from "./context.js";
 import type { FlushOptions, ObservationAttributes } from "./core.js";
 import { messageOf } from "./observability.js";
+import type { Observation } from "./observation.js";
 import { watched } from "./results.js";
 
 /** The part of an execution context that is used. */
@@ -28,6 +29,11 @@ export interface InvocationOptions {
   /** Whether the invocation is an observation. */
   isTraced: boolean;
   flush: FlushOptions;
+  /**
+   * Whether the host cancels a stream's code with its request, unless something is left for `waitUntil`. Workers do, and count
+   * the time that `waitUntil` has from the end of the stream.
+   */
+  awaitsStreams?: boolean;
   describe(): Invocation;
   /** Makes observations of the parts of an event. */
   watch?(root: Observation): { event: unknown; end(hasFailed: boolean): void } | undefined;
@@ -48,7 +54,7 @@ export function fetched(request: Request): Invocation {
 
 /**
  * Calls the user's code and gives what it gives. The flush is registered before, begins when the code has finished, and does not
- * wait for a stream, of which the observation ends, and is flushed, when it has been read or given up.
+ * wait for a stream, of which the observation ends, and is flushed again, when it has been read or given up.
  */
 export function invoke(call: Call, options: InvocationOptions): unknown {
   const { client, ctx } = options;
@@ -66,10 +72,12 @@ export function invoke(call: Call, options: InvocationOptions): unknown {
   ctx.waitUntil(
     isHandled
       .then(() => soon(hasEnded))
-      .then(() => {
+      .then(async () => {
         abandon();
         isFlushing = true;
-        return flush();
+        const report = await flush();
+        if (options.awaitsStreams) await hasEnded;
+        return report;
       }),
   );
   if (!options.isTraced) {
@@ -79,14 +87,21 @@ export function invoke(call: Call, options: InvocationOptions): unknown {
   const { name, metadata, parent } = described(options);
   const root = client.startObservation(name, metadata && { metadata }, parent ? { parentSpanContext: parent } : {});
   const parts = options.watch?.(root);
+  // Until it is over nothing else has to register a flush.
+  const invocation = { isOpen: true };
+  const inside = <R>(run: () => R): R =>
+    entering({ client, observation: root, propagated: current(client)?.propagated, invocation })(run);
   let turns = 0;
   const within = <R>(run: () => R): R => {
     turns++;
-    return withinObservation(root, run);
+    return inside(run);
   };
   const end = (attributes: ObservationAttributes, hasFailed: boolean) => {
-    parts?.end(hasFailed);
-    root.update(attributes).end();
+    inside(() => {
+      parts?.end(hasFailed);
+      root.update(attributes).end();
+    });
+    invocation.isOpen = false;
     endRoot();
     if (isFlushing) {
       // A stream that was over after the response.

@@ -1,10 +1,11 @@
 /** Observations around functions: current while the function runs, ended when its result is complete. */
 
 import { warn } from "#process";
-import type { AttributesOf, Langfuse, Observation, StartObservationOptions } from "./client.js";
+import type { Langfuse } from "./client.js";
 import { activeObservation, current, enter } from "./context.js";
 import type { ObservationAttributes, ObservationType } from "./core.js";
 import { getLangfuse, messageOf } from "./observability.js";
+import type { AttributesOf, Observation, StartObservationOptions } from "./observation.js";
 import { watched } from "./results.js";
 
 /** How an observation around a function starts and ends. */
@@ -103,6 +104,21 @@ export function updateActiveObservation<Type extends ObservationType = "span">(
     observation.update(attributes, options?.asType);
   } else {
     warn("langfuse-edge: updateActiveObservation: there is no current observation");
+  }
+}
+
+/**
+ * Lets everybody who has the URL of the current trace see it, which cannot be taken back. Without a current observation it warns
+ * and does nothing.
+ *
+ * @param options `client`: whose current observation. Default: the one that was made current last.
+ */
+export function setActiveTraceAsPublic(options?: { client?: Langfuse }): void {
+  const observation = activeObservation(options?.client);
+  if (observation) {
+    observation.setTraceAsPublic();
+  } else {
+    warn("langfuse-edge: setActiveTraceAsPublic: there is no current observation");
   }
 }
 

@@ -4,7 +4,9 @@
  */
 
 import type { FlushOptions, FlushReport } from "./core.js";
+import { hostsWaitUntil } from "./hosts.js";
 import type { SignalOptions } from "./lifecycle.js";
+import { registerFlush, type Recorder } from "./register.js";
 import { sentenceOf } from "./report.js";
 import { shared } from "./shared.js";
 
@@ -44,10 +46,7 @@ const REVISION = [
   "DRONE_COMMIT_SHA",
 ];
 
-const SIGNALS: [NodeJS.Signals, number][] = [
-  ["SIGINT", 2],
-  ["SIGTERM", 15],
-];
+const SIGNALS: NodeJS.Signals[] = ["SIGINT", "SIGTERM"];
 
 const host = globalThis as {
   process?: NodeJS.Process;
@@ -202,6 +201,12 @@ export function attend(client: Sender, account: Account): void {
   background.keep(account);
 }
 
+/** Something was recorded: where the process may be frozen, a flush is registered, beside those that the process has time for. */
+export function recorded(client: Recorder): void {
+  const waitUntil = client.waitUntil ?? hostsWaitUntil();
+  if (waitUntil) registerFlush(client, waitUntil);
+}
+
 /** A flush of the client's has begun. */
 export function follow(client: Sender, report: Promise<FlushReport>): void {
   const background = backgrounds.get(client);
@@ -275,9 +280,15 @@ export function flushOnSignals({ timeoutMs = LAST_FLUSH_MS, clients }: SignalOpt
   const hooks = (state.hooks ??= new Set());
   let isRemoved = false;
 
-  // In front of the others, of which those that are called once would be gone.
-  const install = () => SIGNALS.forEach(([signal]) => process.prependListener(signal, hook));
-  const uninstall = () => SIGNALS.forEach(([signal]) => process.off(signal, hook));
+  // In front of the others, of which those that are called once would be gone. Deno calls all in the order in which they came.
+  const install = () =>
+    SIGNALS.forEach((signal) => {
+      const others = host.Deno ? process.rawListeners(signal) : [];
+      others.forEach((listener) => process.off(signal, listener as NodeJS.SignalsListener));
+      process.prependListener(signal, hook);
+      others.forEach((listener) => process.on(signal, listener as NodeJS.SignalsListener));
+    });
+  const uninstall = () => SIGNALS.forEach((signal) => process.off(signal, hook));
 
   async function hook(signal: NodeJS.Signals): Promise<void> {
     const others = process.listeners(signal).filter((listener) => !hooks.has(listener));
@@ -290,7 +301,8 @@ export function flushOnSignals({ timeoutMs = LAST_FLUSH_MS, clients }: SignalOpt
     if (others.length) {
       if (!isRemoved) install();
     } else if (!state.ending) {
-      endBy(process, signal);
+      // As it ends a process that has no listener for it.
+      process.kill(process.pid, signal);
     }
   }
 
@@ -301,14 +313,4 @@ export function flushOnSignals({ timeoutMs = LAST_FLUSH_MS, clients }: SignalOpt
     hooks.delete(hook);
     uninstall();
   };
-}
-
-/** As the signal ends a process that has no listener for it. */
-function endBy(process: NodeJS.Process, signal: NodeJS.Signals): void {
-  try {
-    process.kill(process.pid, signal);
-  } catch {
-    // Deno wants a permission for it. This is what a shell makes of the signal.
-    process.exit(128 + (new Map(SIGNALS).get(signal) ?? 0));
-  }
 }

@@ -1,10 +1,11 @@
 /** What all observations of a trace say: the user, the session, tags. */
 
 import { warn as say } from "#process";
-import type { Langfuse, Observation } from "./client.js";
+import type { Langfuse } from "./client.js";
 import { current, entering } from "./context.js";
 import type { TraceAttributes } from "./core.js";
 import { getLangfuse } from "./observability.js";
+import type { Observation } from "./observation.js";
 import { mergedTrace } from "./trace.js";
 
 /** What `propagateAttributes` gives to the current observation and to all that start within. */

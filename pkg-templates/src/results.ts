@@ -66,10 +66,10 @@ function watcherOf(result: unknown): Watcher | undefined {
   try {
     if (isThenable(result)) return watchThenable;
     if (typeof result === "function") return;
-    // By their names, because those of another realm are no instances of this one's classes.
+    // By their names as well, because those of another realm are no instances of this one's classes.
     const name = Object.prototype.toString.call(result);
-    if (name === "[object ReadableStream]") return watchStream;
-    if (name === "[object Response]") return watchResponse;
+    if (result instanceof ReadableStream || name === "[object ReadableStream]") return watchStream;
+    if (result instanceof Response || name === "[object Response]") return watchResponse;
     if (isIterator(result)) return watchIterator;
     if (isAsyncIterable(result)) return watchAsyncIterable;
   } catch {
@@ -84,6 +84,20 @@ const isObject = (value: unknown): value is object =>
 const whole = (output: unknown): Completion => ({ output, hasFailed: false, isPartial: false });
 const partial = (output: unknown): Completion => ({ output, hasFailed: false, isPartial: true });
 const failure = (error: unknown, output?: unknown): Completion => ({ output, error, hasFailed: true, isPartial: false });
+
+/** Absent on some hosts, and made on first use, so that importing this module does nothing. */
+let forgotten: FinalizationRegistry<() => void> | undefined;
+
+/**
+ * Calls `stopped` when nobody can take another step: the consumer has dropped the result without a word, or was a request to a
+ * Worker whose client has gone, of which nothing runs any more.
+ */
+function whenForgotten(object: object, stopped: () => void): void {
+  if (typeof FinalizationRegistry === "function") {
+    forgotten ??= new FinalizationRegistry((stopped) => stopped());
+    forgotten.register(object, stopped);
+  }
+}
 
 // Promises
 
@@ -246,9 +260,9 @@ class Iteration {
     this.#watch.complete(whole(this.parts.output(returned)));
   }
 
-  stopped(): void {
+  readonly stopped = (): void => {
     this.#watch.complete(partial(this.parts.output()));
-  }
+  };
 
   failed(error: unknown): void {
     this.#watch.complete(failure(error, this.parts.output()));
@@ -266,7 +280,12 @@ function watchIterator(iterator: AnyIterator, watch: Watching, iteration = new I
     const result = { done: true, value };
     return isAsync ? Promise.resolve(result) : result;
   };
-  const methods: Methods = { next: (method) => step(method, true) };
+  const next = (method: Function) => {
+    const taken = step(method, true);
+    whenForgotten(taken, iteration.stopped);
+    return taken;
+  };
+  const methods: Methods = { next };
   for (const name of ["return", "throw"] as const) {
     if (typeof iterator[name] === "function") {
       methods[name] = (method) => step(method, false);
@@ -335,6 +354,7 @@ function watchStream(stream: ReadableStream<unknown>, watch: Watching): Readable
     return stream;
   }
   const parts = new Parts(watch);
+  const stopped = stopping(watch, parts);
   let reader: ReadableStreamDefaultReader<unknown> | undefined;
   let byteReader: ReadableStreamBYOBReader | undefined;
   /** Locks it when somebody reads, and not before. */
@@ -372,7 +392,7 @@ function watchStream(stream: ReadableStream<unknown>, watch: Watching): Readable
     cancel(reason: unknown) {
       // First what stands behind this stream, so that it has ended when this one has.
       const cancelled = (reader ?? byteReader ?? stream).cancel(reason);
-      watch.complete(partial(parts.output()));
+      stopped();
       return cancelled;
     },
   };
@@ -381,8 +401,12 @@ function watchStream(stream: ReadableStream<unknown>, watch: Watching): Readable
   const copy = hasByteReader(stream)
     ? new ReadableStream({ ...source, type: "bytes" } as UnderlyingByteSource, strategy)
     : new ReadableStream(source, strategy);
+  whenForgotten(copy, stopped);
   return alike(copy, stream);
 }
+
+/** By itself, because it must not keep the stream that it waits for. */
+const stopping = (watch: Watching, parts: Parts) => () => watch.complete(partial(parts.output()));
 
 /** Readers of such a stream may bring a buffer of their own. */
 function hasByteReader(stream: ReadableStream<unknown>): boolean {

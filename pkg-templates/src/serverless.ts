@@ -1,10 +1,12 @@
 /** Functions on other serverless hosts: Vercel and what is like it, AWS Lambda. */
 
-import type { Langfuse, Observation } from "./client.js";
+import type { Langfuse } from "./client.js";
 import { withinObservation } from "./context.js";
 import type { FlushOptions } from "./core.js";
+import { hostsWaitUntil } from "./hosts.js";
 import { failure, fetched, invoke } from "./invocation.js";
 import { getLangfuse } from "./observability.js";
+import type { Observation } from "./observation.js";
 
 /** How a function is traced. */
 export interface ServerlessOptions {
@@ -36,28 +38,12 @@ export function withLangfuseRequests<Arguments extends [Request, ...unknown[]], 
   return (...args) =>
     invoke(() => handler(...args), {
       client: options.client ?? getLangfuse(),
-      ctx: { waitUntil: options.waitUntil ?? hostsWaitUntil() },
+      ctx: { waitUntil: options.waitUntil ?? hostsWaitUntil() ?? (() => {}) },
       isTraced: options.traceInvocations !== false,
       flush: options.flush ?? {},
       describe: () => fetched(args[0]),
     }) as Result;
 }
-
-type WaitUntil = (promise: Promise<unknown>) => void;
-
-/** Asked for at each request: Vercel's belongs to one. */
-function hostsWaitUntil(): WaitUntil {
-  const host = globalThis as {
-    [VERCEL]?: { get?(): { waitUntil?: WaitUntil } | undefined };
-    EdgeRuntime?: { waitUntil?: WaitUntil };
-  };
-  const vercel = host[VERCEL]?.get?.();
-  if (vercel?.waitUntil) return (promise) => vercel.waitUntil?.(promise);
-  if (typeof host.EdgeRuntime?.waitUntil === "function") return (promise) => host.EdgeRuntime?.waitUntil?.(promise);
-  return () => {};
-}
-
-const VERCEL = Symbol.for("@vercel/request-context");
 
 /** The part of AWS Lambda's context that is used. */
 export interface LambdaContext {

@@ -1,10 +1,10 @@
 /** `withLangfuse`: a Worker whose invocations are traced, and whose traces are delivered. */
 
 import { Langfuse } from "./client.js";
-import type { Observation } from "./client.js";
 import type { FlushOptions } from "./core.js";
 import { fetched, invoke, type Call, type Context, type Invocation } from "./invocation.js";
 import { messageOf, setLangfuseIfUnset } from "./observability.js";
+import type { Observation } from "./observation.js";
 import { overflowTo, type OverflowQueue } from "./overflow.js";
 
 /** An event handler of a module Worker. */
@@ -54,8 +54,9 @@ const EVENTS: Record<string, Describe> = {
  * An incoming `traceparent` is continued. An error gives it level ERROR and is thrown on, unchanged.
  *
  * The flush is registered with `ctx.waitUntil` before the handler runs, so that a request that is cancelled delivers as well; it
- * begins when the handler has finished. Of a streamed response the observation ends when the body has been read or given up, and is
- * flushed then; nothing waits for the stream.
+ * begins when the handler has finished, whether or not a stream goes on. Of a streamed response the observation ends when the body has
+ * been read or given up, and is flushed then; until then a promise of `ctx.waitUntil` is open, so that a client who leaves does not
+ * end the invocation before it says so.
  */
 export function withLangfuse<H extends object, Env = object>(handler: H, options: WithLangfuseOptions<Env> = {}): H {
   const clientOf = clients(options as WithLangfuseOptions);
@@ -153,6 +154,7 @@ function traced(
     client,
     ctx,
     isTraced: options.traceInvocations !== false,
+    awaitsStreams: true,
     flush: { ...options.flush, ...(queue && { overflow: overflowTo(queue) }) },
     describe: () => describe(event as never),
     watch: (root) => (isBatch(event) ? watchBatch(event, root) : undefined),

@@ -1,9 +1,9 @@
 /** Workflows that flush: `runWorkflowWithFlush` at the end, `step` after each step. */
 
-import type { Observation } from "./client.js";
 import type { ObservationType } from "./core.js";
 import { activeObservation, withinObservation } from "./context.js";
 import { flushLangfuse, getLangfuse, messageOf } from "./observability.js";
+import type { Observation } from "./observation.js";
 
 /** A function, or an object with a method `run`. */
 export type Workflow<Arguments extends unknown[], Result> =

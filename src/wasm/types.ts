@@ -26,7 +26,7 @@ export interface ObservationAttributes {
   /** The model's parameters. */
   modelParameters?: Record<string, string | number>;
   /** Token counts, as `{ input, output, total }` with any further buckets, or OpenAI's usage object. */
-  usageDetails?: Record<string, unknown>;
+  usageDetails?: Record<string, number> | OpenAIUsage;
   /** Costs in US dollars, as `{ input, output, total }`. Negative or infinite ones are left out. */
   costDetails?: Record<string, number>;
   /** When the first token came: a `Date`, or milliseconds since 1970. */
@@ -34,6 +34,23 @@ export interface ObservationAttributes {
   /** The Langfuse prompt a generation was made with. A fallback is not linked. */
   prompt?: { name: string; version: number | string; isFallback?: boolean };
 }
+
+/** Token counts as OpenAI's chat completions and responses have them. */
+export type OpenAIUsage =
+  | {
+      prompt_tokens: number;
+      completion_tokens: number;
+      total_tokens: number;
+      prompt_tokens_details?: object | null;
+      completion_tokens_details?: object | null;
+    }
+  | {
+      input_tokens: number;
+      output_tokens: number;
+      total_tokens: number;
+      input_tokens_details?: object | null;
+      output_tokens_details?: object | null;
+    };
 
 /** What all observations of a trace say. */
 export interface TraceAttributes {

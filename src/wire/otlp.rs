@@ -97,6 +97,7 @@ pub fn encode(
             Field::StatusMessage => {
                 string_attribute(&mut out, attribute_key(field), "", text.cut(FIELD_BYTES).as_bytes());
             }
+            Field::Public => bool_attribute(&mut out, attribute_key(field), text.as_str() == "true"),
             _ => string_attribute(&mut out, attribute_key(field), "", text.as_bytes()),
         }
     }

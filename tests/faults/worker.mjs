@@ -5,7 +5,8 @@ import { Langfuse, observe, withLangfuse } from "langfuse-edge";
 // Each cell gives its own.
 import options from "./options.mjs";
 
-const langfuse = new Langfuse(options);
+// What a request does not flush is not to be flushed behind its back.
+const langfuse = new Langfuse({ ...options, waitUntil: false });
 
 /** Ways to be terminated, as a request is that uses too much CPU time. */
 const terminations = {

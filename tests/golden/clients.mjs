@@ -19,6 +19,7 @@ const VOCABULARY = [
   "observe",
   "updateActiveObservation",
   "propagateAttributes",
+  "setActiveTraceAsPublic",
   "getActiveTraceId",
   "getActiveSpanId",
   "createTraceId",

@@ -33,6 +33,17 @@ export const PROGRAMS = {
     },
   },
 
+  "a public trace": {
+    run({ startObservation, startActiveObservation, setActiveTraceAsPublic }) {
+      const root = startObservation("shared");
+      const isItself = root.setTraceAsPublic() === root;
+      root.end();
+      startActiveObservation("active", () => setActiveTraceAsPublic());
+      setActiveTraceAsPublic();
+      return isItself;
+    },
+  },
+
   "each kind": {
     run({ startObservation }) {
       const root = startObservation("root");

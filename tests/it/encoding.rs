@@ -94,7 +94,7 @@ fn every_attribute_has_the_key_and_type_that_langfuse_reads() {
         ("langfuse.release", text("v42")),
         ("langfuse.trace.metadata.tenant", text("acme")),
         ("langfuse.trace.name", text("reply to mail")),
-        ("langfuse.trace.public", text("true")),
+        ("langfuse.trace.public", Value::BoolValue(true)),
         ("langfuse.trace.tags", texts(&["mail", "beta"])),
         ("langfuse.version", text("1.2")),
         ("session.id", text("session-1")),

@@ -48,7 +48,7 @@ describe("authCheck", () => {
     const baseUrl = await nobodyListens();
     assert.equal(await new Langfuse({ ...KEYS, baseUrl }).authCheck(), false);
     assert.equal(warnings.length, 1);
-    assert.match(warnings[0], new RegExp(`^langfuse-edge: ${baseUrl} cannot be reached: .*ECONNREFUSED`));
+    assert.match(warnings[0], new RegExp(`^langfuse-edge: ${baseUrl} cannot be reached: .*(ECONNREFUSED|Connection refused|Unable to connect)`));
   });
 
   test("is false after the client's timeout", async (t) => {
@@ -56,7 +56,7 @@ describe("authCheck", () => {
     const start = performance.now();
     assert.equal(await new Langfuse({ ...KEYS, baseUrl: server.url, timeout: 0.2 }).authCheck(), false);
     assert.ok(performance.now() - start < 2000);
-    assert.match(warnings.join(), /cannot be reached: .*timeout/);
+    assert.match(warnings.join(), /cannot be reached: .*time(d )?out/);
   });
 
   test("is false when the answer is not the server's: a redirect, a page, a project of none", async (t) => {

@@ -61,7 +61,7 @@ test("the handles that updates return do not end the observation when they are c
     if ((await langfuse.flush()).delivered !== 0) throw new Error("it was ended");
     open.end();
     console.log((await langfuse.flush()).delivered);`;
-  const { code, output } = await startScript(t, source, {}, ["--expose-gc"]).done;
+  const { code, output } = await startScript(t, source, {}, { gc: true }).done;
   assert.deepEqual([code, output], [0, "1"]);
   const [row] = await receiver.rows();
   assert.deepEqual([row.input, row.level], ["999", "DEFAULT"]);

@@ -78,7 +78,8 @@ describe("faults", { concurrency: 8 }, () => {
   for (const [name, fault, ambiguous] of [
     ["F3: after a 503", { status: 503, first: 1 }, 0],
     ["F4: after a 500", { status: 500, first: 1 }, 0],
-    ["F5: after a reset connection", { reset: true, first: 1 }, 1],
+    // Deno's own client sends again after a reset, and says nothing.
+    ["F5: after a reset connection", { reset: true, first: 1 }, process.versions.deno ? undefined : 1],
   ]) {
     test(`${name} all 40 are delivered by the second request, with the same ids`, async (t) => {
       const receiver = await receiverFor(t);
@@ -89,12 +90,14 @@ describe("faults", { concurrency: 8 }, () => {
       assert.deepEqual([result.observations, result.rows, result.requests], [40, 40, 2]);
       assert.deepEqual(
         accounts(result.report),
-        report({ delivered: 40, requests: 2 - ambiguous, attempts: 2, ambiguous }),
+        ambiguous === undefined
+          ? report({ delivered: 40 })
+          : report({ delivered: 40, requests: 2 - ambiguous, attempts: 2, ambiguous }),
       );
       const requests = await receiver.requests();
       for (const { observationIds } of requests) assert.deepEqual(observationIds.toSorted(), ids.toSorted());
       assert.equal(requests[0].bytes, requests[1].bytes);
-      between(requests[1].atMs - requests[0].atMs, 40, 1000);
+      if (ambiguous !== undefined) between(requests[1].atMs - requests[0].atMs, 40, 1000);
     });
   }
 

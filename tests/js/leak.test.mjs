@@ -34,8 +34,7 @@ test(`${OBSERVATIONS} observations, a third of which nobody ends, leave the memo
     t,
     `${PROGRAM}
     const { Langfuse, observe, setLangfuse, startObservation } = await import("langfuse-edge");
-    const start = performance.now();
-    const langfuse = new Langfuse(${JSON.stringify({ ...KEYS, baseUrl: url })});
+        const langfuse = new Langfuse(${JSON.stringify({ ...KEYS, baseUrl: url })});
     setLangfuse(langfuse);
     const work = observe((n) => ({ n }), { name: "observed" });
     const left = observe(function* (n) { yield n; }, { name: "left in the middle" });
@@ -64,9 +63,10 @@ test(`${OBSERVATIONS} observations, a third of which nobody ends, leave the memo
     const after = await half();
     await langfuse.flush();
     const { recorded, queued, delivered, dropped } = langfuse.stats();
-    console.log("MEASURED", JSON.stringify({ before, after, unfinished, recorded, queued, delivered, dropped, seconds: (performance.now() - start) / 1000 }))`,
+    const cpu = process.cpuUsage();
+    console.log("MEASURED", JSON.stringify({ before, after, unfinished, recorded, queued, delivered, dropped, seconds: (cpu.user + cpu.system) / 1e6 }))`,
     {},
-    ["--expose-gc"],
+    { gc: true },
   );
   const [, json] = await script.line(/^MEASURED (.*)$/);
   const { before, after, unfinished, recorded, queued, delivered, dropped, seconds } = JSON.parse(json);
@@ -79,5 +79,5 @@ test(`${OBSERVATIONS} observations, a third of which nobody ends, leave the memo
   assert.ok(after.wasm <= 32 * MB, `wasm memory: ${after.wasm}`);
   assert.ok(after.heap <= before.heap + 2 * MB, `JavaScript heap: ${before.heap}, then ${after.heap}`);
   assert.ok(after.heap <= 40 * MB, `JavaScript heap: ${after.heap}`);
-  assert.ok(seconds < 30, `${seconds} s`);
+  assert.ok(seconds < 30, `${seconds} s of processor time`);
 });

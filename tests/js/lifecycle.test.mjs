@@ -16,8 +16,19 @@ const record = (langfuse, count, name = "one") => {
   for (let n = 0; n < count; n++) langfuse.startObservation(name).end();
 };
 const arrived = (receiver, count) => until(async () => (await receiver.state()).rows === count);
-/** Calls of `setTimeout` for so many milliseconds. */
-const timers = (mock, milliseconds) => mock.calls.filter(({ arguments: [, delay] }) => delay === milliseconds).length;
+
+/** The calls of a global function from now on. Deno has some that `t.mock` cannot take for functions. */
+function calls(t, name) {
+  const original = globalThis[name];
+  const calls = [];
+  globalThis[name] = (...args) => {
+    const result = original(...args);
+    calls.push({ args, result });
+    return result;
+  };
+  t.after(() => (globalThis[name] = original));
+  return calls;
+}
 
 describe("without being asked, a client sends", { concurrency: 4 }, () => {
   test("what has waited for flushInterval: observations, events and scores", async (t) => {
@@ -91,17 +102,18 @@ describe("without being asked, a client sends", { concurrency: 4 }, () => {
       `import { Langfuse } from "langfuse-edge";
       let collected = 0;
       const registry = new FinalizationRegistry(() => collected++);
-      for (let n = 0; n < 10; n++) {
+      function drop() {
         const langfuse = new Langfuse(${JSON.stringify({ ...receiver.options, flushInterval: 0.2 })});
         langfuse.startObservation("one").end();
         registry.register(langfuse);
       }
+      for (let n = 0; n < 10; n++) drop();
       while (collected < 9) {
         gc();
         await new Promise((resolve) => setTimeout(resolve, 20));
       }`,
       {},
-      ["--expose-gc"],
+      { gc: true },
     ).done;
     assert.deepEqual([code, output], [0, ""]);
     assert.equal((await receiver.state()).rows, 10);
@@ -127,17 +139,18 @@ describe("without being asked, a client sends", { concurrency: 4 }, () => {
 
 test("there is one timer for a client, set by the first record that waits, and a flush clears it", async (t) => {
   const receiver = await receiverFor(t);
-  const { mock } = t.mock.method(globalThis, "setTimeout");
-  const cleared = t.mock.method(globalThis, "clearTimeout").mock;
-  const set = () => timers(mock, 7777);
+  const started = calls(t, "setTimeout");
+  const cleared = calls(t, "clearTimeout");
+  const set = () => started.filter(({ args: [, delay] }) => delay === 7777).length;
   const langfuse = new Langfuse({ ...receiver.options, flushInterval: 7.777 });
   assert.equal(set(), 0);
   record(langfuse, 50);
   assert.equal(set(), 1);
-  const { result: timer } = mock.calls.find(({ arguments: [, delay] }) => delay === 7777);
-  assert.equal(timer.hasRef(), false);
+  const { result: timer } = started.find(({ args: [, delay] }) => delay === 7777);
+  // Of the numbers that are web timers nobody can ask it.
+  if (typeof timer === "object") assert.equal(timer.hasRef(), false);
   const flushed = langfuse.flush();
-  assert.ok(cleared.calls.some(({ arguments: [handle] }) => handle === timer));
+  assert.ok(cleared.some(({ args: [handle] }) => handle === timer));
   await flushed;
   await turn();
   assert.equal(set(), 1, "nothing waits");

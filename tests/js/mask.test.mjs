@@ -203,6 +203,8 @@ describe("maskPatterns", () => {
   });
 
   const MIB = 1024 * 1024;
+  // Those of JavaScriptCore are slower, and take as long for each further mebibyte.
+  const MOST_MS = process.versions.bun ? 2000 : 100;
   const hostile = {
     letters: "a",
     "letters and dots": "a.",
@@ -228,7 +230,7 @@ describe("maskPatterns", () => {
     letters2: "ü",
   };
   for (const [what, part] of Object.entries(hostile)) {
-    test(`a mebibyte of ${what} takes less than 100 ms a pattern`, () => {
+    test(`a mebibyte of ${what} takes less than ${MOST_MS} ms a pattern`, () => {
       const text = part.repeat(Math.ceil(MIB / part.length)).slice(0, MIB);
       for (const name of ["email", "key", "card"]) {
         const mask = maskPatterns(name);
@@ -238,7 +240,7 @@ describe("maskPatterns", () => {
           assert.equal(typeof mask({ data: text }), "string");
           return performance.now() - start;
         });
-        assert.ok(Math.min(...times) < 100, `${name}: ${times.map(Math.round)} ms`);
+        assert.ok(Math.min(...times) < MOST_MS, `${name}: ${times.map(Math.round)} ms`);
       }
     });
   }

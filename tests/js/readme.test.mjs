@@ -13,14 +13,14 @@ import { receiverFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 import { bundle, workersFor } from "./support/workerd.mjs";
 
-const [README, MIGRATING] = await Promise.all(["README.md", "docs/migrating-from-v3.md"].map(snippetsOf));
+const [README, MIGRATING, WORKERS] = await Promise.all(["README.md", "docs/migrating-from-v3.md", "docs/workers.md"].map(snippetsOf));
 
 async function snippetsOf(document) {
   const text = await readFile(join(ROOT, document), "utf8");
   return { document, snippets: [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code) };
 }
 
-for (const { document, snippets } of [README, MIGRATING]) {
+for (const { document, snippets } of [README, MIGRATING, WORKERS]) {
   test(`every TypeScript snippet of ${document} compiles as a strict user compiles it`, async (t) => {
     const folder = await folderWithPackages(t);
     assert.ok(snippets.length >= 2, "there are TypeScript snippets");
@@ -42,6 +42,18 @@ test("the README's Worker that flushes by hand delivers after its response", asy
   const { call, trees } = await startSnippet(t, README, (code) => code.includes("ctx.waitUntil(langfuse.flush())"));
   assert.equal(await call(), "Hello!");
   await trees(/GENERATION +answer +1 → 2 tokens +gpt-4o/);
+});
+
+test("the Worker that does nothing but record delivers", async (t) => {
+  const { call, trees } = await startSnippet(t, WORKERS, (code) => code.includes("langfuse ??="));
+  assert.equal(await call({ method: "POST", body: "Why?" }), "Because of Rayleigh scattering.");
+  await trees(/GENERATION +answer/);
+});
+
+test("the Worker with withLangfuse of docs/workers.md delivers", async (t) => {
+  const { call, trees } = await startSnippet(t, WORKERS, (code) => code.includes("summarize"));
+  assert.equal(await call({ method: "POST", body: "A text" }), "A text");
+  await trees(/SPAN +POST \/[^]*GENERATION +summarize/);
 });
 
 test("the Worker that has come from version 3 delivers what it did", async (t) => {

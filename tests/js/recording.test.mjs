@@ -585,7 +585,7 @@ describe("updates and the end", () => {
         ({ delivered } = await langfuse.flush());
       }`,
       {},
-      ["--expose-gc"],
+      { gc: true },
     );
     assert.equal((await script.done).code, 0);
     const row = (await receiver.rows()).find(({ name }) => name === "forgotten");

@@ -11,9 +11,10 @@ import { Stream } from "openai/core/streaming";
 
 import { httpServerFor } from "./support/http-server.mjs";
 import { COMPLETE, deferred, endOf, failedWith, observed, STOPPED } from "./support/observed.mjs";
+import { startScript } from "./support/program.mjs";
 import { until } from "./support/until.mjs";
 
-const { client, rows } = observed();
+const { client, receiver, rows } = observed();
 
 /** What `observe` makes of a function that gives this, called once. */
 const result = (value, options) => observe(() => value, { name: "one", ...options })();
@@ -110,22 +111,19 @@ describe("promises", () => {
   });
 
   test("a rejection that nobody handles is told once, as without observe", async (t) => {
-    const told = [];
-    const listener = (error) => told.push(error);
-    const others = process.listeners("unhandledRejection");
-    process.removeAllListeners("unhandledRejection").on("unhandledRejection", listener);
-    t.after(() => {
-      process.removeAllListeners("unhandledRejection");
-      for (const other of others) process.on("unhandledRejection", other);
-    });
-    class Own extends Promise {}
-    const errors = [new Error("plain"), new Error("own"), new Error("handled")];
-    result(Promise.reject(errors[0]));
-    result(Own.reject(errors[1]));
-    result(Own.reject(errors[2])).catch(() => {});
-    await new Promise(setImmediate);
-    await new Promise(setImmediate);
-    assert.deepEqual(told, errors.slice(0, 2));
+    const { code, output } = await startScript(
+      t,
+      `import { Langfuse, observe } from "langfuse-edge";
+      const client = new Langfuse({ publicKey: "pk", secretKey: "sk", flushInterval: 0 });
+      const result = (value) => observe(() => value, { client })();
+      process.on("unhandledRejection", ({ message }) => console.log(message));
+      class Own extends Promise {}
+      result(Promise.reject(new Error("plain")));
+      result(Own.reject(new Error("own")));
+      result(Own.reject(new Error("handled"))).catch(() => {});
+      setTimeout(() => process.exit(), 100);`,
+    ).done;
+    assert.deepEqual([code, output], [0, "plain\nown"]);
   });
 
   test("a promise keeps its class, its methods and its properties", async () => {
@@ -711,9 +709,11 @@ describe("responses", () => {
 
   test("what came from the network keeps its address", async (t) => {
     const server = await httpServerFor(t, (_, response) => response.writeHead(200, { "set-cookie": ["a=1", "b=2"] }).end("hello"));
+    // Of Bun, they are of the type default.
+    const { type } = await fetch(server.url);
     const given = await result(fetch(`${server.url}/path?q`));
     for (const response of [given, given.clone()]) {
-      assert.deepEqual([response.url, response.type, response.redirected], [`${server.url}/path?q`, "basic", false]);
+      assert.deepEqual([response.url, response.type, response.redirected], [`${server.url}/path?q`, type, false]);
       assert.deepEqual(response.headers.getSetCookie(), ["a=1", "b=2"]);
       assert.equal(await response.text(), "hello");
     }
@@ -896,6 +896,56 @@ describe("OpenAI's client", () => {
     assert.equal((await given.finalChatCompletion()).choices[0].message.content, "abc");
     assert.equal(seen.join(""), "abc");
     assert.deepEqual(await outputOf(), ["DEFAULT", "abc"]);
+  });
+});
+
+describe("results that nobody wants any more", () => {
+  test("end with what was consumed when they are collected", async (t) => {
+    const script = startScript(
+      t,
+      `const { Langfuse, observe, setLangfuse } = await import("langfuse-edge");
+      const langfuse = new Langfuse(${JSON.stringify(receiver().options)});
+      setLangfuse(langfuse);
+      const left = {
+        generator: () => observe(function* generator() { yield "a"; yield "b"; })().next(),
+        "async generator": () => observe(async function* () { yield "a"; yield "b"; }, { name: "async generator" })().next(),
+        stream: () => observe(() => ReadableStream.from(["a", "b"]), { name: "stream" })().getReader().read(),
+        response: () => observe(() => new Response(ReadableStream.from(["a", "b"].map((c) => new TextEncoder().encode(c)))), { name: "response" })().body.getReader().read(),
+      };
+      for (const leave of Object.values(left)) await leave();
+      for (let n = 0; n < 100 && langfuse.stats().recorded < 4; n++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      console.log("collected", (await langfuse.flush()).delivered)`,
+      {},
+      { gc: true },
+    );
+    await script.line(/^collected 4$/);
+    const row = await rows();
+    for (const name of ["generator", "async generator", "stream"]) assert.deepEqual(endOf(row[name]), [...STOPPED, "a"]);
+    assert.deepEqual(endOf(row.response), [...STOPPED, '{"status":200,"body":"a"}']);
+  });
+
+  test("are not ended while somebody may go on", async (t) => {
+    const script = startScript(
+      t,
+      `const { Langfuse, observe, setLangfuse } = await import("langfuse-edge");
+      const langfuse = new Langfuse(${JSON.stringify(receiver().options)});
+      setLangfuse(langfuse);
+      const generator = observe(function* () { yield "a"; yield "b"; }, { name: "generator" })();
+      const response = observe(() => new Response(ReadableStream.from(["a", "b"].map((c) => new TextEncoder().encode(c)))), { name: "response" })();
+      generator.next();
+      for (let n = 0; n < 20; n++) {
+        gc();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      console.log(langfuse.stats().recorded, [...generator].join(), await response.text());
+      console.log("recorded", langfuse.stats().recorded)`,
+      {},
+      { gc: true },
+    );
+    assert.deepEqual(await script.done, { code: 0, signal: null, output: "0 b ab\nrecorded 2" });
   });
 });
 

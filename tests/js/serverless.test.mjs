@@ -1,13 +1,10 @@
 // Functions on Vercel, EdgeRuntime hosts, servers of one's own and AWS Lambda: what they record is delivered.
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
 
 import { Langfuse, observe, startObservation, withLangfuseRequests } from "langfuse-edge";
 
-import { start } from "./support/program.mjs";
+import { startLambda } from "./support/lambda.mjs";
 import { receiverFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 
@@ -45,19 +42,17 @@ describe("a function for requests", () => {
     assert.equal(root.metadata["url.full"], "http://localhost/chat");
   });
 
-  for (const [host, install] of [
-    ["Vercel", (waitUntil) => (globalThis[VERCEL] = { get: () => ({ waitUntil }) })],
-    ["EdgeRuntime", (waitUntil) => (globalThis.EdgeRuntime = { waitUntil })],
+  for (const [host, name, global] of [
+    ["Vercel", VERCEL, (waitUntil) => ({ get: () => ({ waitUntil }) })],
+    ["EdgeRuntime", "EdgeRuntime", (waitUntil) => ({ waitUntil })],
   ]) {
     test(`uses the waitUntil of ${host}`, async (t) => {
       const promises = [];
-      install((promise) => promises.push(promise));
-      t.after(() => {
-        delete globalThis[VERCEL];
-        delete globalThis.EdgeRuntime;
-      });
       const { run } = await traced(t, () => new Response("ok"));
-      assert.equal(await (await run(request.clone())).text(), "ok");
+      globalThis[name] = global((promise) => promises.push(promise));
+      const response = run(request.clone());
+      delete globalThis[name];
+      assert.equal(await (await response).text(), "ok");
       assert.deepEqual((await Promise.all(promises)).map(({ delivered }) => delivered), [1]);
     });
   }
@@ -78,53 +73,13 @@ describe("a function for requests", () => {
 });
 
 describe("an AWS Lambda function", () => {
-  const bootstrap = fileURLToPath(new URL("support/lambda-bootstrap.mjs", import.meta.url));
-  const entry = new URL("support/lambda-function.mjs", import.meta.url).href;
-
-  /** The Runtime API of a function, which is frozen as soon as it has answered. */
-  async function startLambda(t) {
+  async function startFunction(t, env) {
     const receiver = await receiverFor(t);
-    const asked = [];
-    const answers = new Map();
-    const api = createServer(async (request, response) => {
-      if (request.url.endsWith("/next")) return void asked.push(response);
-      const [id, kind] = request.url.split("/").slice(-2);
-      const body = JSON.parse((await request.toArray()).join(""));
-      lambda.kill("SIGSTOP");
-      answers.get(id)({ kind, body });
-      response.end();
-    });
-    api.listen(0, "127.0.0.1");
-    await once(api, "listening");
-    const { publicKey, secretKey, baseUrl } = receiver.options;
-    const lambda = start(process.execPath, [bootstrap, entry], {
-      AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${api.address().port}`,
-      AWS_LAMBDA_FUNCTION_NAME: "orders",
-      LANGFUSE_PUBLIC_KEY: publicKey,
-      LANGFUSE_SECRET_KEY: secretKey,
-      LANGFUSE_BASE_URL: baseUrl,
-      LANGFUSE_TIMEOUT: "1",
-    });
-    t.after(() => {
-      lambda.kill("SIGKILL");
-      api.closeAllConnections();
-      api.close();
-    });
-    let last = 0;
-    const invoke = async (event, ms = 10_000) => {
-      lambda.kill("SIGCONT");
-      await until(() => asked.length > 0);
-      const id = `request-${++last}`;
-      const answered = new Promise((resolve) => answers.set(id, resolve));
-      const headers = { "lambda-runtime-aws-request-id": id, "lambda-runtime-deadline-ms": Date.now() + ms };
-      asked.shift().writeHead(200, headers).end(JSON.stringify(event));
-      return answered;
-    };
-    return { receiver, invoke };
+    return { receiver, ...(await startLambda(t, receiver, env)) };
   }
 
   test("has delivered what it recorded when it answers, and is frozen", async (t) => {
-    const { receiver, invoke } = await startLambda(t);
+    const { receiver, invoke } = await startFunction(t);
     assert.deepEqual(await invoke({ order: 1 }), { kind: "response", body: { statusCode: 200, body: "done" } });
     const rows = await receiver.rows();
     const root = named(rows, "orders");
@@ -133,15 +88,30 @@ describe("an AWS Lambda function", () => {
   });
 
   test("that fails has delivered it, too, with level ERROR", async (t) => {
-    const { receiver, invoke } = await startLambda(t);
+    const { receiver, invoke } = await startFunction(t);
     const { kind, body } = await invoke({ fails: true });
     assert.deepEqual([kind, body.errorType, body.errorMessage], ["error", "TypeError", "no such order"]);
     const root = named(await receiver.rows(), "orders");
     assert.deepEqual([root.level, root.statusMessage], ["ERROR", "no such order"]);
   });
 
+  test("whose response is streamed holds nothing of it back, and has delivered when it is frozen", async (t) => {
+    const { receiver, invoke } = await startFunction(t, { _HANDLER: "streaming" });
+    await receiver.fault({ delayMs: 300 });
+    for (const n of [1, 2]) {
+      const { parts, ms } = await invoke({ n });
+      assert.deepEqual(parts.map(({ text }) => text), ["first ", "last"]);
+      const [first, last] = parts.map(({ ms }) => ms);
+      assert.ok(last - first >= 50, "the first part does not wait for the last");
+      assert.ok(ms - last >= 250, "the flush comes behind the last");
+      const rows = await receiver.rows();
+      assert.equal(rows.length, 2 * n);
+      assert.equal(named(rows, "work").parentObservationId, named(rows, "orders").id);
+    }
+  });
+
   test("with little time left answers in time, and the next invocation delivers the rest", async (t) => {
-    const { receiver, invoke } = await startLambda(t);
+    const { receiver, invoke } = await startFunction(t);
     await receiver.fault({ hang: true });
     const begun = performance.now();
     await invoke({ order: 1 }, 1500);

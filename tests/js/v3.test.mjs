@@ -457,6 +457,15 @@ describe("options and events", () => {
     assert.equal(warn.mock.callCount(), 1);
   });
 
+  test("the URL of a trace is asked for, and has the id that Langfuse knows it by", async () => {
+    const langfuse = new Langfuse(receiver.options);
+    const trace = langfuse.trace({ id: "order 5", name: "t" });
+    const url = await trace.getTraceUrl();
+    assert.match(url, new RegExp(`^${receiver.url}/project/[^/]+/traces/${trace.id}$`));
+    assert.equal(await trace.span({ name: "s" }).getTraceUrl(), url);
+    assert.equal(await langfuse.getTraceUrl("order 5"), url);
+  });
+
   test("a disabled client is as chatty as any other, and does nothing", async () => {
     const langfuse = new Langfuse({ enabled: false });
     const generation = langfuse.trace({ id: "t", name: "t" }).span({ name: "s" }).generation({ name: "g" });

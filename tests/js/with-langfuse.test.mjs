@@ -150,13 +150,15 @@ describe("a streamed response", () => {
     assert.deepEqual(lines.filter(isComplaint), []);
   });
 
-  test("whose client is gone is delivered, with level WARNING", async (t) => {
-    const { leave, rows, lines } = await start(t);
-    assert.equal(await leave("/endless?parts=3"), "left");
-    const [root] = await rows(1);
-    assert.equal(root.level, "WARNING");
-    assert.deepEqual(lines.filter(isComplaint), []);
-  });
+  for (const [when, parts] of [["soon", 3], ["long after the flush of what had ended before", 30]]) {
+    test(`whose client is gone ${when} is delivered, with level WARNING`, async (t) => {
+      const { leave, rows, lines } = await start(t);
+      assert.equal(await leave(`/endless?parts=${parts}`), "left");
+      const [root] = await rows(1);
+      assert.equal(root.level, "WARNING");
+      assert.deepEqual(lines.filter(isComplaint), []);
+    });
+  }
 });
 
 test("a request that is cancelled is delivered", async (t) => {

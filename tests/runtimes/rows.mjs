@@ -27,6 +27,12 @@ const DATES = [
 ];
 const say = ({ compatibilityDate, compatibilityFlags = [] }) => [compatibilityDate, ...compatibilityFlags].join(" ");
 
+/** What a program printed that SIGTERM has ended. */
+function endedBy(error) {
+  if (!error.message.includes("ended with SIGTERM")) throw error;
+  return error.message;
+}
+
 /**
  * Rows of `name`, `installer`, the `main` file of hosts/, and `run`, which gets the folder with that file and gives
  * what the program printed.
@@ -41,6 +47,14 @@ export async function rows(browser) {
     main,
     run: (folder) => output(command[0], [...command.slice(1), main], { cwd: folder }),
   });
+  /** Without a flush: at the end of the process, and at SIGTERM, by which it must end. */
+  const unflushed = (name, installer, ...command) => {
+    const signal = script(`${name}, SIGTERM`, installer, "signal.mjs", ...command);
+    return [
+      script(`${name}, no flush`, installer, "end.mjs", ...command),
+      { ...signal, run: (folder) => signal.run(folder).then(() => "it was not ended by the signal", endedBy) },
+    ];
+  };
   const bundle = (folder, name, ...args) => output(NODE, [bin(name), ...args], { cwd: folder });
   const bundled = (name, main, run) => ({ name, installer: "npm", main, run });
 
@@ -57,17 +71,20 @@ export async function rows(browser) {
       script(`${name}, require`, "npm", "main.cjs", path),
     ]),
     script(`${nodes[0].name}, langfuse-edge/raw`, "npm", "raw.mjs", process.execPath),
+    ...unflushed(nodes[0].name, "npm", process.execPath),
 
     script(`${DENO}, import "npm:…"`, "deno, into its cache", "deno.mjs", deno, "run", "--no-prompt", "--allow-net"),
     script(`${DENO}, import`, "deno", "main.mjs", deno, "run", "--no-prompt", "--allow-net"),
     script(`${DENO}, require`, "deno", "main.cjs", deno, "run", "--no-prompt", "--allow-net", "--allow-read"),
+    ...unflushed(DENO, "deno", deno, "run", "--no-prompt", "--allow-net"),
     script(`${BUN}, import`, "bun", "main.mjs", bun),
     script(`${BUN}, require`, "bun", "main.cjs", bun),
+    ...unflushed(BUN, "bun", bun),
 
     ...DATES.map((compatibility) =>
       bundled(`${WORKERD}, ${say(compatibility)}`, "worker.mjs", async (folder) => {
         // As wrangler does it, whatever the flags are.
-        await bundle(folder, "esbuild", "worker.mjs", "--bundle", "--format=esm", "--conditions=workerd,worker,browser", "--loader:.wasm=copy", "--outdir=dist");
+        await bundle(folder, "esbuild", "worker.mjs", "--bundle", "--format=esm", "--conditions=workerd,worker,browser", "--external:cloudflare:*", "--loader:.wasm=copy", "--outdir=dist");
         return askWorker(join(folder, "dist"), "worker.js", compatibility);
       }),
     ),

@@ -7,7 +7,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{panics, progress, timed};
+use crate::{exports, panics, progress, timed};
 
 /// gzip -9 of the JavaScript and the wasm of a Worker that makes one trace, in bytes.
 const MINIMAL_WORKER_BUDGET: usize = 40_000;
@@ -25,9 +25,7 @@ let wasmModule, wasmInstance, wasm;
 export function init(module) {
     if (wasm) return;
     wasmModule = module;
-    wasmInstance = new WebAssembly.Instance(module, __wbg_get_imports());
-    wasm = wasmInstance.exports;
-    wasm.__wbindgen_start();
+    __wbg_reset_state();
 }
 ";
 /// Any module: who only reads these types may have no library that declares `WebAssembly`.
@@ -71,7 +69,7 @@ const ENCODE: &str = "        const buf = cachedTextEncoder.encode(arg);
 /// What is read to its end within as many bytes as it has characters is ASCII.
 const ENCODE_IN_PLACE: &str = "\
         const { length } = arg;
-        let ptr = malloc(length, 1) >>> 0;
+        let ptr = wasm.__wbindgen_malloc(length, 1) >>> 0;
         WASM_VECTOR_LEN = length;
         if (cachedTextEncoder.encodeInto(arg, getUint8ArrayMemory0().subarray(ptr, ptr + length)).read === length) return ptr;
         wasm.__wbindgen_free(ptr, length, 1);
@@ -107,6 +105,88 @@ const IS_VIEW_STALE: [&str; 2] = [
     "cachedDataViewMemory0 === null || cachedDataViewMemory0.buffer.detached === true || \
      (cachedDataViewMemory0.buffer.detached === undefined && cachedDataViewMemory0.buffer !== wasm.memory.buffer)",
     "cachedDataViewMemory0?.buffer !== wasm.memory.buffer",
+];
+
+/// Host functions that return a text write where it is, and how long: each with the same lines.
+const WRITE_TEXT: [&str; 2] = [
+    "            const ptr1 = passStringToWasm0(ret, wasm.__wbindgen_malloc);
+            const len1 = WASM_VECTOR_LEN;
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
+",
+    "            var ptr1 = isLikeNone(ret) ? 0 : passStringToWasm0(ret, wasm.__wbindgen_malloc);
+            var len1 = WASM_VECTOR_LEN;
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
+            getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
+",
+];
+const WRITTEN_TEXT: &str = "            writeText(arg0 >>> 0, ret);\n";
+const WRITE: &str = "\
+function writeText(at, text) {
+    const ptr = isLikeNone(text) ? 0 : passStringToWasm0(text);
+    getDataViewMemory0().setInt32(at + 4, WASM_VECTOR_LEN, true);
+    getDataViewMemory0().setInt32(at, ptr, true);
+}
+";
+
+/// Of a class that the TypeScript layer does not use it for: it has `takeOver`.
+const UPDATE: [&str; 2] = ["    update(attributes) {\n", "    }\n"];
+const CLOSURES: [&str; 2] = ["const CLOSURE_DTORS = ", "});\n"];
+
+/// Each class has its registry, on hosts that have registries.
+const REGISTRY: [&str; 2] = [
+    "(typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(",
+    "registryOf(",
+];
+const REGISTRY_OF: &str = "\
+function registryOf(collected) {
+    return typeof FinalizationRegistry === 'undefined' ? { register() {}, unregister() {} } : new FinalizationRegistry(collected);
+}
+";
+
+/// What else the package's glue has no use for, and what stands for it.
+const SHORTER: [(&str, &str); 15] = [
+    // The TypeScript layer's classes have their own.
+    ("if (Symbol.dispose) Langfuse.prototype[Symbol.dispose] = Langfuse.prototype.free;\n", ""),
+    ("if (Symbol.dispose) Observation.prototype[Symbol.dispose] = Observation.prototype.free;\n", ""),
+    // What a text's length was before it was ever read, and a variable that there is not.
+    ("    if (typeof numBytesDecoded !== 'undefined') numBytesDecoded = 0;\n", ""),
+    ("    if (typeof WASM_VECTOR_LEN !== 'undefined') WASM_VECTOR_LEN = 0;\n", ""),
+    // There is one allocator, and no reallocation any more.
+    (
+        "function passStringToWasm0(arg, malloc, realloc) {\n    if (realloc === undefined) {\n",
+        "function passStringToWasm0(arg) {\n    {\n",
+    ),
+    (
+        "        ptr = malloc(buf.length, 1) >>> 0;\n",
+        "        ptr = wasm.__wbindgen_malloc(buf.length, 1) >>> 0;\n",
+    ),
+    // What this throws is a rejection, which the guard takes for what it is.
+    ("new Error('Cannot invoke closure from previous WASM instance')", "Error()"),
+    // The one closure belongs to a client, which frees it.
+    ("            CLOSURE_DTORS.unregister(state);\n", ""),
+    ("    CLOSURE_DTORS.register(real, state, state);\n", ""),
+    (
+        "    if (cachedUint8ArrayMemory0 === null || cachedUint8ArrayMemory0.byteLength === 0) {",
+        "    if (!cachedUint8ArrayMemory0?.byteLength) {",
+    ),
+    (
+        "    ptr = ptr >>> 0;\n    return getUint8ArrayMemory0().subarray(ptr / 1, ptr / 1 + len);",
+        "    return getUint8ArrayMemory0().subarray(ptr >>>= 0, ptr + len);",
+    ),
+    (
+        "    ptr = ptr >>> 0;\n    return decodeText(getUint8ArrayMemory0().subarray(ptr, ptr + len));",
+        "    return cachedTextDecoder.decode(getArrayU8FromWasm0(ptr, len));",
+    ),
+    (
+        "cachedTextDecoder.decode();\nfunction decodeText(bytes) {\n    return cachedTextDecoder.decode(bytes);\n}\n",
+        "",
+    ),
+    // Nobody adds modules to those of Object.prototype.
+    ("    return {\n        __proto__: null,\n", "    return {\n"),
+    ("    const import0 = {\n        __proto__: null,\n", "    const import0 = {\n"),
 ];
 
 /// The garbage collector has nobody to throw to: an error there ends a Node.js process.
@@ -207,7 +287,7 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     for call in FINALIZERS {
         glue = replace_once(&glue, call, &format!("try {{ {call} }} catch {{}}"))?;
     }
-    sh.write_file(&core, copy_strings_in_bulk(&glue)?)?;
+    sh.write_file(&core, shorten(&copy_strings_in_bulk(&glue)?)?)?;
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
     // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
     let types = sh.read_file(dist.join("core.d.ts"))?;
@@ -229,6 +309,27 @@ fn copy_strings_in_bulk(glue: &str) -> Result<String> {
     replace_once(&glue, ENCODE, ENCODE_IN_PLACE)
 }
 
+/// Says the same in fewer bytes: a Worker downloads them.
+fn shorten(glue: &str) -> Result<String> {
+    let mut glue = glue.replace("        let ret;\n        ret = ", "        const ret = ");
+    for text in WRITE_TEXT {
+        ensure!(glue.contains(text), "core.js does not have `{text}`: did wasm-bindgen change?");
+        glue = glue.replace(text, WRITTEN_TEXT);
+    }
+    for [first, last] in [UPDATE, CLOSURES] {
+        glue = cut_once(&glue, first, last)?;
+    }
+    for (long, short) in SHORTER {
+        glue = replace_once(&glue, long, short)?;
+    }
+    ensure!(
+        glue.contains(REGISTRY[0]),
+        "core.js makes its registries in another way: did wasm-bindgen change?"
+    );
+    glue = glue.replace(REGISTRY[0], REGISTRY[1]);
+    Ok([&glue, WRITE, REGISTRY_OF].concat())
+}
+
 /// Without the words of panics, with the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short
 /// names between the wasm and its glue: the long ones end in hashes, which do not compress.
 fn optimize(project: &Project, dist: &Path) -> Result<()> {
@@ -240,13 +341,15 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
         "Cargo.toml has no [package.metadata.wasm-pack.profile.release] wasm-opt = [flags]"
     );
     let wasm = dist.join("core_bg.wasm");
-    sh.write_file(&wasm, panics::silence(&sh.read_binary_file(&wasm)?)?)?;
+    let core = dist.join("core.js");
+    let mut glue = sh.read_file(&core)?;
+    let silent = panics::silence(&sh.read_binary_file(&wasm)?)?;
+    sh.write_file(&wasm, exports::without(&silent, |name| !uses(&glue, name))?)?;
     let names = cmd!(sh, "{wasm_opt} {flags...} --minify-imports-and-exports-and-modules {wasm} -o {wasm}")
         .quiet()
         .read()?;
     let names: Names = serde_json::from_str(&names).context("wasm-opt printed no names")?;
-    let core = dist.join("core.js");
-    let mut glue = replace_once(&sh.read_file(&core)?, "\"./core_bg.js\": ", "\"a\": ")?;
+    glue = replace_once(&glue, "\"./core_bg.js\": ", "\"a\": ")?;
     for (_, long, short) in &names.imports {
         glue = replace_once(&glue, &format!("{long}: "), &format!("{short}: "))?;
     }
@@ -254,14 +357,20 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
     // A name may begin another.
     exports.sort_by_key(|(long, _)| std::cmp::Reverse(long.len()));
     for (long, short) in &exports {
-        // Not `wasm.langfuse_end` in `wasm.langfuse_endAll`: what is called or read is followed by one of these.
-        for end in ['(', '.', ',', ')', ';'] {
+        for end in AFTER_EXPORT {
             glue = glue.replace(&format!("wasm.{long}{end}"), &format!("wasm.{short}{end}"));
         }
         ensure!(!glue.contains(&format!("wasm.{long}")), "core.js still uses the export {long}");
     }
     sh.write_file(&core, glue)?;
     Ok(())
+}
+
+/// Not `wasm.langfuse_end` in `wasm.langfuse_endAll`: an export that is called or read is followed by one of these.
+const AFTER_EXPORT: [char; 5] = ['(', '.', ',', ')', ';'];
+
+fn uses(glue: &str, export: &str) -> bool {
+    AFTER_EXPORT.iter().any(|end| glue.contains(&format!("wasm.{export}{end}")))
 }
 
 #[derive(serde::Deserialize)]

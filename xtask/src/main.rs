@@ -2,13 +2,16 @@
 
 mod demo;
 mod dist;
+mod exports;
 mod faults;
 mod panics;
 mod project;
 mod runtimes;
+mod rust_worker;
 mod setup;
 mod test;
 mod wasm_std;
+mod workers;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,6 +33,9 @@ Usage: cargo xtask <command>
                  table; --full watches the server longer for what arrives late
   runtimes       install the packed npm package on every runtime and bundler, run a program there,
                  and print what worked
+  workers [<word of a scenario's name>...]
+                 run Workers and other serverless functions in their runtimes and print what was recorded, what
+                 arrived, and what it added to the responses
   test           everything that CI checks
 
 Needs Rust and Node.js 20 or later; every command runs `setup` first.";
@@ -62,6 +68,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
         ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),
         ["runtimes"] => runtimes::run(&project, &setup::run(&project)?),
+        ["workers", ref wanted @ ..] => workers::run(&project, &setup::run(&project)?, wanted),
         ["test"] => test::run(&project, &setup::run(&project)?),
         _ => bail!("`{}` is not a command\n\n{HELP}", args.join(" ")),
     }

@@ -23,8 +23,9 @@ const PANICS: [&str; 8] = [
     "rust_begin_unwind",
 ];
 
-/// What panics of the standard library say. A sentence that is missing here only makes the module larger.
-const WORDS: [&str; 24] = [
+/// What panics of the standard library say, and what wasm-bindgen throws in the place of one, which the TypeScript layer takes
+/// for a trap whatever it says. A sentence that is missing here only makes the module larger.
+const WORDS: [&str; 38] = [
     "slice index starts at ",
     " but ends at ",
     "index out of bounds",
@@ -49,6 +50,20 @@ const WORDS: [&str; 24] = [
     "attempt to join into collection with len > usize::MAX",
     "Tried to shrink to a larger capacity",
     "capacity overflow",
+    "\n  left: ",
+    "\n right: ",
+    "==!=matches",
+    "swap_remove index (is ",
+    "overflow in Duration::new",
+    "reentrant init",
+    "mid > len",
+    "panicked",
+    "AccessError",
+    "closure invoked recursively or after being dropped",
+    "attempted to take ownership of Rust value while it was borrowed",
+    "null pointer passed to rust",
+    "recursive use of an object detected which would lead to unsafe aliasing in rust",
+    "called `Option::unwrap_throw()` on a `None` value",
 ];
 
 /// js-sys begins it at an export that wasm-bindgen takes away when nothing uses it; a table of functions keeps the rest.
@@ -80,7 +95,7 @@ pub(crate) fn silence(module: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-fn sections(module: &[u8]) -> Result<Vec<(u8, &[u8])>> {
+pub(crate) fn sections(module: &[u8]) -> Result<Vec<(u8, &[u8])>> {
     ensure!(module.starts_with(b"\0asm\x01\0\0\0"), "not a wasm module");
     let mut rest = Reader(&module[8..]);
     let mut sections = Vec::new();
@@ -211,17 +226,17 @@ fn segments(section: &[u8]) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Result<u8> {
+    pub(crate) fn byte(&mut self) -> Result<u8> {
         let (&first, rest) = self.0.split_first().context("the module ends too early")?;
         self.0 = rest;
         Ok(first)
     }
 
     /// LEB128.
-    fn number(&mut self) -> Result<u32> {
+    pub(crate) fn number(&mut self) -> Result<u32> {
         let mut number = 0;
         for shift in (0..35).step_by(7) {
             let byte = self.byte()?;
@@ -234,7 +249,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes after their length.
-    fn bytes(&mut self) -> Result<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
         let len = self.number()? as usize;
         let (bytes, rest) = self.0.split_at_checked(len).context("the module ends too early")?;
         self.0 = rest;
@@ -242,7 +257,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn write_length(out: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn write_length(out: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         out.push(length as u8 | 0x80);
         length >>= 7;

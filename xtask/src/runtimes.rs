@@ -18,12 +18,21 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
 
 /// Needs the npm package and the receiver.
 pub(crate) fn table(project: &Project) -> Result<()> {
+    play(project, "tests/runtimes/run.mjs")
+}
+
+/// The suites of `tests/js` in Deno and Bun. They need what the table needs.
+pub(crate) fn suites(project: &Project) -> Result<()> {
+    play(project, "tests/runtimes/suites.mjs")
+}
+
+fn play(project: &Project, script: &str) -> Result<()> {
     if cfg!(not(target_os = "linux")) {
-        progress("runtimes", "left out: npm has all the versions of Node.js for Linux only");
+        progress("runtimes", "left out: npm has all the runtimes for Linux only");
         return Ok(());
     }
     let Runtimes { modules, chromium } = setup::runtimes(project)?;
-    cmd!(project.sh, "node tests/runtimes/run.mjs")
+    cmd!(project.sh, "node {script}")
         .env("LANGFUSE_EDGE_BIN", project.receiver())
         .env("LANGFUSE_EDGE_RUNTIMES", modules)
         .env("LANGFUSE_EDGE_CHROMIUM", chromium)

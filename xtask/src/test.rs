@@ -9,13 +9,13 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, faults, now, progress, runtimes};
+use crate::{demo, dist, faults, now, progress, runtimes, rust_worker, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
 type Step = (&'static str, fn(&Project, &Tools) -> Result<()>);
 
-const STEPS: [Step; 18] = [
+const STEPS: &[Step] = &[
     ("format", format),
     ("lint", lint),
     ("features one by one", features),
@@ -27,11 +27,14 @@ const STEPS: [Step; 18] = [
     ("npm package", dist::run),
     ("bare wasm-pack package", dist::bare_package),
     ("no exports in a Rust Worker", no_exports),
+    ("Rust Worker", rust_worker::build),
     ("types", types),
     ("receiver", |project, _| project.build_receiver()),
     ("JavaScript tests", javascript),
+    ("JavaScript tests elsewhere", |project, _| runtimes::suites(project)),
     ("golden comparison", golden),
     ("runtimes", |project, _| runtimes::table(project)),
+    ("workers", |project, _| workers::table(project, &[])),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
     ("demo", run_demo),
 ];
@@ -39,7 +42,7 @@ const STEPS: [Step; 18] = [
 pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
     let mut done = Vec::new();
     let mut failure = None;
-    for (name, step) in STEPS {
+    for &(name, step) in STEPS {
         progress("test", format_args!("{name}…"));
         let start = now();
         let result = step(project, tools);
@@ -59,7 +62,8 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
 
 fn format(project: &Project, _: &Tools) -> Result<()> {
     cmd!(project.sh, "cargo fmt --all --check").run()?;
-    for manifest in ["fuzz/Cargo.toml", "tests/bench/native/Cargo.toml"] {
+    for outside in ["fuzz", "tests/rust-worker", "examples/rust-worker", "tests/bench/native"] {
+        let manifest = project.root.join(outside).join("Cargo.toml");
         cmd!(project.sh, "cargo fmt --manifest-path {manifest} --check").run()?;
     }
     Ok(())
@@ -199,6 +203,7 @@ fn javascript(project: &Project, _: &Tools) -> Result<()> {
         .env("LANGFUSE_EDGE_BIN", project.receiver())
         .env("LANGFUSE_EDGE_BARE", dist::bare_package_dir(project))
         .env("LANGFUSE_EDGE_RUST_WORKER", rust_worker_dir(project))
+        .env("LANGFUSE_EDGE_RUST_EXAMPLE", rust_worker::dir(project))
         .run()?;
     Ok(())
 }

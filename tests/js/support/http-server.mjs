@@ -8,7 +8,11 @@ import { createServer } from "node:http";
 export async function httpServerFor(t, answer) {
   const counts = { requests: 0, connections: 0 };
   const server = createServer(async (request, response) => {
-    for await (const _ of request);
+    try {
+      for await (const _ of request);
+    } catch {
+      return; // The client has gone.
+    }
     counts.requests++;
     answer(request, response);
   });

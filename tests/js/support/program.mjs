@@ -38,12 +38,21 @@ export function start(command, args, env = {}) {
       }),
       done.then(({ output }) => assert.fail(`ended without a line like ${pattern}:\n${output}`)),
     ]);
-  return { line, lines, done, kill: (signal) => child.kill(signal) };
+  // Deno takes a process that `child.kill` has sent a signal for one that the signal has ended.
+  const kill = (signal) => child.exitCode === null && child.signalCode === null && process.kill(child.pid, signal);
+  return { line, lines, done, kill };
 }
 
-/** Starts a module in a process of its own, which is ended with the test at the latest. */
-export function startScript(t, source, env = {}, flags = []) {
-  const script = start(process.execPath, [...flags, "--input-type=module", "--eval", source], env);
+/** How this runtime, which may be Node.js, Deno or Bun, runs the text of a module. */
+function moduleArguments(source, gc) {
+  if (process.versions.deno) return ["eval", "--quiet", "--ext=mjs", ...(gc ? ["--v8-flags=--expose-gc"] : []), source];
+  const flags = gc ? ["--expose-gc"] : [];
+  return process.versions.bun ? [...flags, "--eval", source] : [...flags, "--input-type=module", "--eval", source];
+}
+
+/** Starts a module in a process of its own, which is ended with the test at the latest. With `gc`, it can call `gc()`. */
+export function startScript(t, source, env = {}, { gc = false } = {}) {
+  const script = start(process.execPath, moduleArguments(source, gc), env);
   t.after(() => script.kill("SIGKILL"));
   return script;
 }

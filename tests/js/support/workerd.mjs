@@ -39,6 +39,8 @@ export async function workersFor(t, compatibility, workers) {
   const miniflare = new Miniflare({
     workers: workers.map((worker) => ({ modulesRoot: ".", ...compatibility, ...worker })),
     cf: false,
+    // The way in for emails.
+    unsafeTriggerHandlers: true,
     // Without it workerd keeps to itself what went wrong in a request.
     verbose: true,
     log: new Log(LogLevel.NONE),

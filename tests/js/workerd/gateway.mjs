@@ -8,7 +8,7 @@ export default {
     const cancelWhen = url.searchParams.get("cancelWhen");
     url.pathname = path.join("/");
     const abort = new AbortController();
-    const answer = env[worker].fetch(url, { signal: abort.signal });
+    const answer = env[worker].fetch(new Request(url, request), { signal: abort.signal });
     const parts = Number(url.searchParams.get("leaveAfter"));
     if (parts > 0) {
       const reader = (await answer).body.getReader();

@@ -5,7 +5,8 @@ import { Langfuse, setLangfuse, step } from "langfuse-edge";
 // Each test gives its own.
 import options from "./options.mjs";
 
-const langfuse = new Langfuse(options.client);
+// What a request does not flush is not to be flushed behind its back.
+const langfuse = new Langfuse({ ...options.client, waitUntil: options.registers ? undefined : false });
 setLangfuse(langfuse);
 
 const startup = options.recordsAtStartup ? record("startup", 3) : [];

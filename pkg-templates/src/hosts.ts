@@ -1,0 +1,15 @@
+/** What hosts offer to keep a function from being frozen. */
+
+export type WaitUntil = (promise: Promise<unknown>) => void;
+
+const VERCEL = Symbol.for("@vercel/request-context");
+
+/** That of Vercel, or of the global `EdgeRuntime` (Supabase, Deno). Asked for each time: Vercel's belongs to one request. */
+export function hostsWaitUntil(): WaitUntil | undefined {
+  const host = globalThis as {
+    [VERCEL]?: { get?(): { waitUntil?: WaitUntil } | undefined };
+    EdgeRuntime?: { waitUntil?: WaitUntil };
+  };
+  const owner = [host[VERCEL]?.get?.(), host.EdgeRuntime].find((owner) => typeof owner?.waitUntil === "function");
+  return owner && ((promise) => owner.waitUntil?.(promise));
+}
