@@ -34,118 +34,99 @@ impl Usage {
 macro_rules! sayings {
     ($(
         $(#[$doc:meta])*
-        fn $name:ident($attributes:ident $(, $argument:ident: $type:ty)*) $body:block
+        fn $name:ident($($argument:ident: $type:ty),*) = $($field:ident: $text:expr),+;
     )*) => {
         impl ObservationBuilder {
             $(
                 $(#[$doc])*
-                pub fn $name(mut self $(, $argument: $type)*) -> Self {
+                pub fn $name(mut self, $($argument: $type),*) -> Self {
                     if self.is_recorded() {
-                        let $attributes = &mut self.attributes;
-                        $body
+                        $(set(&mut self.attributes, Field::$field, $text);)+
                     }
                     self
                 }
             )*
+
+            /// Anything else, by name; a name said again replaces its value.
+            pub fn metadata(mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Self {
+                if self.is_recorded() {
+                    self.attributes.metadata.set(name, to_text(value));
+                }
+                self
+            }
         }
 
         /// What is said of it after its end is lost.
         impl ObservationHandle {
             $(
                 $(#[$doc])*
-                pub fn $name(&self $(, $argument: $type)*) -> &Self {
+                pub fn $name(&self, $($argument: $type),*) -> &Self {
                     if self.is_recorded() {
-                        let mut attributes = Attributes::default();
-                        let $attributes = &mut attributes;
-                        $body
-                        self.attributes(attributes);
+                        let said = [$((Field::$field, Said::from($text))),+];
+                        self.change(|observation| {
+                            said.into_iter().for_each(|(field, said)| set(&mut observation.attributes, field, said));
+                        });
                     }
                     self
                 }
             )*
+
+            /// Anything else, by name; a name said again replaces its value.
+            pub fn metadata(&self, name: &str, value: &(impl Serialize + ?Sized)) -> &Self {
+                if self.is_recorded() {
+                    let text = to_text(value);
+                    self.change(|observation| observation.attributes.metadata.set(name, text));
+                }
+                self
+            }
         }
     };
 }
 
 sayings! {
     /// What went in: a string as it is, anything else as JSON.
-    fn input(attributes, input: &(impl Serialize + ?Sized)) {
-        attributes.fields.set(Field::Input, to_text(input));
-    }
+    fn input(input: &(impl Serialize + ?Sized)) = Input: to_text(input);
 
     /// What came out: a string as it is, anything else as JSON.
-    fn output(attributes, output: &(impl Serialize + ?Sized)) {
-        attributes.fields.set(Field::Output, to_text(output));
-    }
-
-    /// Anything else, by name; a name said again replaces its value.
-    fn metadata(attributes, name: &str, value: &(impl Serialize + ?Sized)) {
-        attributes.metadata.set(name, to_text(value));
-    }
+    fn output(output: &(impl Serialize + ?Sized)) = Output: to_text(output);
 
     /// How serious it is. Default: [`Level::Default`].
-    fn level(attributes, level: Level) {
-        attributes.fields.set(Field::Level, level.as_str());
-    }
+    fn level(level: Level) = Level: level.as_str();
 
     /// A sentence to go with the level.
-    fn status_message(attributes, message: impl Into<String>) {
-        attributes.fields.set(Field::StatusMessage, message.into());
-    }
+    fn status_message(message: impl Into<String>) = StatusMessage: message.into();
 
     /// Level ERROR, with the error as the status message.
-    fn error(attributes, error: &(impl Display + ?Sized)) {
-        attributes.fields.set(Field::Level, Level::Error.as_str());
-        attributes.fields.set(Field::StatusMessage, error.to_string());
-    }
+    fn error(error: &(impl Display + ?Sized)) = Level: Level::Error.as_str(), StatusMessage: error.to_string();
 
     /// The version of the code.
-    fn version(attributes, version: impl Into<String>) {
-        attributes.fields.set(Field::Version, version.into());
-    }
+    fn version(version: impl Into<String>) = Version: version.into();
 
     /// The environment, such as `staging`, when it is not the client's.
-    fn environment(attributes, environment: impl Into<String>) {
-        attributes.fields.set(Field::Environment, environment.into());
-    }
+    fn environment(environment: impl Into<String>) = Environment: environment.into();
 
     /// The model's name, such as `gpt-4o`.
-    fn model(attributes, model: impl Into<String>) {
-        attributes.fields.set(Field::Model, model.into());
-    }
+    fn model(model: impl Into<String>) = Model: model.into();
 
     /// The model's parameters, such as its temperature: what serializes to an object; anything else is left out.
-    fn model_parameters(attributes, parameters: &(impl Serialize + ?Sized)) {
-        set_object(attributes, Field::ModelParameters, parameters);
-    }
+    fn model_parameters(parameters: &(impl Serialize + ?Sized)) = ModelParameters: object(parameters);
 
     /// Token counts.
-    fn usage(attributes, usage: Usage) {
-        set_object(attributes, Field::UsageDetails, &usage);
-    }
+    fn usage(usage: Usage) = UsageDetails: object(&usage);
 
     /// Token counts of more kinds: what serializes to an object of whole numbers, such as
     /// `{"input": 512, "input_cached": 128, "output": 64}`, each token counted under one name; anything else is left out.
-    fn usage_details(attributes, details: &(impl Serialize + ?Sized)) {
-        set_object(attributes, Field::UsageDetails, details);
-    }
+    fn usage_details(details: &(impl Serialize + ?Sized)) = UsageDetails: object(details);
 
     /// Costs in US dollars, by the names of the usage, when Langfuse is not to reckon them: what serializes to an object of
     /// numbers; anything else is left out.
-    fn cost_details(attributes, details: &(impl Serialize + ?Sized)) {
-        set_object(attributes, Field::CostDetails, details);
-    }
+    fn cost_details(details: &(impl Serialize + ?Sized)) = CostDetails: object(details);
 
     /// When the model's first token came.
-    fn completion_start_time(attributes, time: Timestamp) {
-        attributes.fields.set(Field::CompletionStart, host::iso8601(time));
-    }
+    fn completion_start_time(time: Timestamp) = CompletionStart: host::iso8601(time);
 
     /// The Langfuse prompt it was made with, by its name and version.
-    fn prompt(attributes, name: impl Into<String>, version: u16) {
-        attributes.fields.set(Field::PromptName, name.into());
-        attributes.fields.set(Field::PromptVersion, version.to_string());
-    }
+    fn prompt(name: impl Into<String>, version: u16) = PromptName: name.into(), PromptVersion: version.to_string();
 }
 
 /// Methods that begin to describe an observation of a kind.
@@ -204,8 +185,39 @@ pub(crate) fn to_text(value: &(impl Serialize + ?Sized)) -> Text {
 }
 
 /// JSON text, when it is an object: Langfuse takes nothing else here.
-fn set_object(attributes: &mut Attributes, field: Field, value: &(impl Serialize + ?Sized)) {
-    if let Some(json) = serde_json::to_string(value).ok().filter(|json| json.starts_with('{')) {
-        attributes.fields.set(field, json);
+fn object(value: &(impl Serialize + ?Sized)) -> Option<String> {
+    serde_json::to_string(value).ok().filter(|json| json.starts_with('{'))
+}
+
+/// A text, or nothing that could be said.
+struct Said(Option<Text>);
+
+impl From<Text> for Said {
+    fn from(text: Text) -> Self {
+        Self(Some(text))
+    }
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self(Some(text.into()))
+    }
+}
+
+impl From<&str> for Said {
+    fn from(text: &str) -> Self {
+        Self(Some(text.into()))
+    }
+}
+
+impl From<Option<String>> for Said {
+    fn from(text: Option<String>) -> Self {
+        Self(text.map(Text::from))
+    }
+}
+
+fn set(attributes: &mut Attributes, field: Field, said: impl Into<Said>) {
+    if let Said(Some(text)) = said.into() {
+        attributes.fields.set(field, text);
     }
 }

@@ -360,7 +360,7 @@ impl ObservationHandle {
         self.change(|observation| observation.attributes.complain(level, why));
     }
 
-    fn change(&self, change: impl FnOnce(&mut ObservationData)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ObservationData)) {
         if let Some((enabled, place)) = self.kept()
             && let Some(observation) = enabled.open().get(place, self.context)
         {

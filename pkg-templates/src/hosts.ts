@@ -10,6 +10,12 @@ export function hostsWaitUntil(): WaitUntil | undefined {
     [VERCEL]?: { get?(): { waitUntil?: WaitUntil } | undefined };
     EdgeRuntime?: { waitUntil?: WaitUntil };
   };
-  const owner = [host[VERCEL]?.get?.(), host.EdgeRuntime].find((owner) => typeof owner?.waitUntil === "function");
-  return owner && ((promise) => owner.waitUntil?.(promise));
+  try {
+    const vercel = host[VERCEL]?.get?.();
+    const owner = typeof vercel?.waitUntil === "function" ? vercel : host.EdgeRuntime;
+    return typeof owner?.waitUntil === "function" ? (promise) => owner.waitUntil?.(promise) : undefined;
+  } catch {
+    // What stands there is not what it looks like.
+    return undefined;
+  }
 }

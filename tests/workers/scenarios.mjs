@@ -65,6 +65,7 @@ export const SCENARIOS = [
     { compatibilityFlags: ["nodejs_compat"] },
     { compatibilityFlags: [] },
     { compatibilityDate: "2024-09-01", compatibilityFlags: [] },
+    { compatibilityDate: "2021-11-03", compatibilityFlags: [] },
   ].map((options) => ({
     name: ["requests that only record: no wrapper, no flush", options.compatibilityDate, ...options.compatibilityFlags].filter(Boolean).join(", "),
     options,
@@ -205,6 +206,22 @@ export const SCENARIOS = [
       await arrived(5);
       client.abort();
       return answers("GET /flood");
+    },
+  },
+  {
+    name: "a stream whose caller reads on after a pause, and leaves",
+    async run({ get }) {
+      assert.equal(await get("traced/flood?leaveAfter=20&pauseMs=1000"), "left");
+      return answers("GET /flood");
+    },
+  },
+  {
+    name: "a WebSocket's messages long after the response, with and without withLangfuse",
+    async run(host) {
+      await talk(host, "unwrapped/socket", "plain");
+      await host.arrived(3);
+      await talk(host, "traced/socket", "plain");
+      return { "GET /socket": 1, message: 6 };
     },
   },
   {
@@ -369,7 +386,7 @@ export const SCENARIOS = [
     },
   },
   {
-    name: `the same request ${PAIRS} times with withLangfuse, ${PAIRS} times without`,
+    name: `a request of 5 observations and its own, ${PAIRS} times with withLangfuse, ${PAIRS} times without`,
     // Nothing else runs beside: it is about fractions of a millisecond.
     isAlone: true,
     noticedMs: 1,

@@ -1,6 +1,6 @@
 // Passes a request on to the Worker that its path begins with. With `cancelWhen`, a URL of the receiver's state, it
 // leaves that Worker alone as soon as the receiver has got a request, as a client does that disconnects; with `leaveAfter`, after
-// so many parts of the answer's body.
+// so many parts of the answer's body, of which it reads the last with `pauseMs` so much later than the others.
 export default {
   async fetch(request, env) {
     const url = new URL(request.url);
@@ -12,7 +12,11 @@ export default {
     const parts = Number(url.searchParams.get("leaveAfter"));
     if (parts > 0) {
       const reader = (await answer).body.getReader();
-      for (let part = 0; part < parts; part++) await reader.read();
+      for (let part = 1; part <= parts; part++) {
+        if (part === parts) await scheduler.wait(Number(url.searchParams.get("pauseMs")));
+        const { done } = await reader.read();
+        if (done) return new Response("the body ended");
+      }
       abort.abort();
       return new Response("left");
     }

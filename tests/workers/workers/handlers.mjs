@@ -61,6 +61,12 @@ export function handlersOf(step) {
       await env.MAILS.sendBatch(["good", "bad", "ugly"].map((body) => ({ body })));
       return new Response("sent");
     },
+    "/socket": () => {
+      const { 0: client, 1: server } = new WebSocketPair();
+      server.accept();
+      server.addEventListener("message", ({ data }) => server.send(step("message", data, () => `plain ${data}`)));
+      return new Response(null, { status: 101, webSocket: client });
+    },
     "/room": (request, env) => env.ROOM.get(env.ROOM.idFromName("one")).fetch(request),
     "/alarm": async (request, env) => Response.json(await env.ROOM.get(env.ROOM.idFromName("one")).wake()),
   };

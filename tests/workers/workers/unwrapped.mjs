@@ -15,14 +15,12 @@ function step(name, input, act) {
   return output;
 }
 
-export default handlersOf(step);
+const handlers = handlersOf(step);
+export default handlers;
 
 export class Room extends DurableObject {
   fetch() {
-    const { 0: client, 1: server } = new WebSocketPair();
-    server.accept();
-    server.addEventListener("message", ({ data }) => server.send(step("message", data, () => `plain ${data}`)));
-    return new Response(null, { status: 101, webSocket: client });
+    return handlers.routes["/socket"]();
   }
   async wake() {
     await this.ctx.storage.setAlarm(Date.now() + 10);
