@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::observability::{flush_langfuse, langfuse};
+use crate::observability::{active_langfuse, flush_langfuse, langfuse};
 
 /// Something that runs with an input. Every `async` function of one argument is one.
 pub trait Workflow<Input> {
@@ -62,7 +62,7 @@ impl Drop for FlushWhenCancelled {
 /// How long a step waits for its flush; what is left then goes with the next one.
 pub(crate) const STEP_FLUSH_BUDGET: Duration = Duration::from_secs(1);
 
-/// Runs `future` as an observation of the process-wide client, and flushes when it has ended, so that a trace can be
+/// Runs `future` as an observation of the client that is current, else of the process-wide one, and flushes when it has ended, so that a trace can be
 /// watched step by step. Steps and observations inside it become its children.
 ///
 /// # Errors
@@ -71,7 +71,7 @@ pub async fn step<T, E: Display>(
     name: impl Into<String>,
     future: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let langfuse = langfuse();
+    let langfuse = active_langfuse();
     let observation = langfuse.observe(name).start();
     let result = observation.scope(future).await;
     if let Err(error) = &result {

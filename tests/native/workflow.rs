@@ -43,6 +43,18 @@ async fn a_failing_step_is_an_error_and_passes_its_error_on() {
 }
 
 #[tokio::test]
+async fn a_step_within_an_observation_of_another_client_is_its_child() {
+    let receiver = Receiver::start();
+    let other = receiver.client();
+    let root = other.observe("root").start();
+
+    let result = root.scope(step("within", async { Ok::<_, String>(()) })).await;
+
+    assert_eq!(result, Ok(()));
+    assert_eq!(receiver.row("within").await["parentObservationId"], root.id().to_hex());
+}
+
+#[tokio::test]
 async fn a_workflow_that_panics_is_flushed_and_panics_on() {
     struct Panics;
     impl Workflow<()> for Panics {
