@@ -1,9 +1,10 @@
 // `npx langfuse-edge doctor` beside the Rust program's: the same checks, verdicts, words and exit codes.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
 import { describe, test } from "node:test";
 
 import { nobodyListens } from "./support/http-server.mjs";
@@ -209,4 +210,30 @@ describe("the program of the npm package", () => {
     assert.match((await run(PROGRAMS.node, ["doctor", "--help"], "")).output, /--regions/);
     assert.match((await run(PROGRAMS.node, ["dev"], "")).output, /cargo install langfuse-edge --features cli/);
   });
+});
+
+test("what the documents tell to type works", async (t) => {
+  const receiver = await receiverFor(t);
+  const folder = await mkdtemp(join(tmpdir(), "langfuse-edge-doctor-"));
+  t.after(() => rm(folder, { recursive: true }));
+  // As `npx` runs it where the package is installed.
+  await writeFile(join(folder, "npx"), `#!/bin/sh\ntest "$1" = langfuse-edge && shift && exec ${process.execPath} ${CLI} "$@"\n`);
+  await chmod(join(folder, "npx"), 0o755);
+  await symlink(BIN, join(folder, "langfuse-edge"));
+  for (const document of ["README.md", "docs/troubleshooting.md"]) {
+    const text = await readFile(join(ROOT, document), "utf8");
+    const snippets = [...text.matchAll(/^```sh\n(.*?)^```/gms)].map(([, code]) => code).filter((code) => code.includes("doctor"));
+    assert.ok(snippets.length, document);
+    for (const snippet of snippets) {
+      const env = { PATH: [folder, process.env.PATH].join(delimiter) };
+      const { code, output } = await run(["sh", "-e", "-c"], [snippet], receiver.url, env);
+      assert.equal(code, 0, `${snippet}\n${output}`);
+      assert.match(output, /All is well\.|"ok": true/);
+    }
+  }
+});
+
+test("the troubleshooting guide has a row for each check, in order", async () => {
+  const text = await readFile(join(ROOT, "docs/troubleshooting.md"), "utf8");
+  assert.deepEqual([...text.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, check]) => check), CHECKS);
 });
