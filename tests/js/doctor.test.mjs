@@ -2,11 +2,15 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { request } from "node:http";
+import { createServer as createEncryptedServer } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { describe, test } from "node:test";
 
+import { CLOUD } from "../../pkg/dist/doctor-server.js";
+import { certificates } from "./support/certificate.mjs";
 import { nobodyListens } from "./support/http-server.mjs";
 import { ROOT, start } from "./support/program.mjs";
 import { BIN, KEYS, receiverFor } from "./support/receiver.mjs";
@@ -130,6 +134,35 @@ describe("both programs agree", () => {
     }
   });
 
+  test("on an encrypted server, once they trust its certificate", async (t) => {
+    const receiver = await receiverFor(t);
+    const { ca, cert, key } = certificates();
+    const server = createEncryptedServer({ cert, key }, (asked, answer) => {
+      const { method, headers, url } = asked;
+      const passed = request(receiver.url + url, { method, headers }, (response) => {
+        response.pipe(answer.writeHead(response.statusCode, response.headers));
+      });
+      asked.pipe(passed);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    t.after(() => {
+      server.close();
+      server.closeAllConnections();
+    });
+    const baseUrl = `https://127.0.0.1:${server.address().port}`;
+    const { checks } = await both("✓✓✓✗–––––––", { baseUrl });
+    assert.match(checks[3].fix, /trusts who signed it/);
+
+    // Elsewhere the Rust program trusts what the system's own store trusts, and no file.
+    if (process.platform !== "linux") return;
+    const folder = await mkdtemp(join(tmpdir(), "langfuse-edge-doctor-"));
+    t.after(() => rm(folder, { recursive: true }));
+    const trusted = join(folder, "ca.pem");
+    await writeFile(trusted, ca);
+    await both("✓✓✓✓✓✓✓✓✓✓✓", { baseUrl, env: { NODE_EXTRA_CA_CERTS: trusted, SSL_CERT_FILE: trusted } });
+  });
+
   test("on each variable that is set, absent or bad, and show no secret", async (t) => {
     const receiver = await receiverFor(t);
     for (const [env, marks] of [
@@ -163,6 +196,14 @@ describe("both programs agree", () => {
     assert.match((await keys([])).fix, /--regions tries the others/);
     assert.equal((await keys([`--regions=${here.url},${there.url}/`])).fix, `set LANGFUSE_BASE_URL=${there.url}`);
     assert.match((await keys([`--regions=${await nobodyListens()}`])).reason, /none of the others does/);
+  });
+
+  test("on where else a project of Langfuse Cloud may be", async (t) => {
+    const receiver = await receiverFor(t);
+    // Whose proxy is nobody asks nobody, whatever the machine can reach.
+    const env = { LANGFUSE_SECRET_KEY: "sk-lf-elsewhere", HTTPS_PROXY: await nobodyListens(), NO_PROXY: "127.0.0.1" };
+    const { report } = await examine(PROGRAMS.rust, ["--regions"], receiver.url, env);
+    assert.equal(report.checks[5].reason, `the server does not know them (401), and none of the others does: ${CLOUD.join(", ")}`);
   });
 
   test("on what cannot be meant", async () => {
