@@ -20,7 +20,22 @@ const NO_ADDRESS = notRun("the server's name has no address");
 const NO_CONNECTION = notRun("there is no connection");
 const PROXY = notRun("a proxy of the environment makes the connection");
 
+const NOT_ENCRYPTED = notRun("not needed: the URL begins with http://");
+
 export async function reach(http: Http, env: Variables): Promise<Reached> {
+  const direct = await reachDirectly(http);
+  if (direct.health || !mayUseProxy(env)) return direct;
+  const health = await http.get("health");
+  if ("words" in health) return direct;
+  return { dns: PROXY, connect: PROXY, tls: http.server.startsWith("https:") ? PROXY : NOT_ENCRYPTED, health };
+}
+
+/** Newer versions of Node.js ask the proxy of the environment when they are told to. Others do as if nothing was said. */
+function mayUseProxy(env: Variables): boolean {
+  return env.NODE_USE_ENV_PROXY === "1" && Object.keys(env).some((name) => /^https?_proxy$/i.test(name));
+}
+
+async function reachDirectly(http: Http): Promise<Reached> {
   let url;
   try {
     url = new URL(http.server);
@@ -30,10 +45,6 @@ export async function reach(http: Http, env: Variables): Promise<Reached> {
     return { dns, connect: NO_ADDRESS, tls: NO_CONNECTION };
   }
   const isEncrypted = url.protocol === "https:";
-  const notEncrypted = notRun("not needed: the URL begins with http://");
-  if (usesProxy(env, isEncrypted)) {
-    return { dns: PROXY, connect: PROXY, tls: isEncrypted ? PROXY : notEncrypted, health: await http.get("health") };
-  }
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const port = Number(url.port || (isEncrypted ? 443 : 80));
   const { verdict: dns, address } = await resolve(host, http.timeoutMs);
@@ -42,15 +53,9 @@ export async function reach(http: Http, env: Variables): Promise<Reached> {
   const connect = await tryToConnect(host, port, address, http.timeoutMs);
   if (connect.status === "failed") return { dns, connect, tls: NO_CONNECTION };
 
-  const tls = isEncrypted ? await tryToEncrypt(host, port, http.timeoutMs) : notEncrypted;
+  const tls = isEncrypted ? await tryToEncrypt(host, port, http.timeoutMs) : NOT_ENCRYPTED;
   if (tls.status === "failed") return { dns, connect, tls };
   return { dns, connect, tls, health: await http.get("health") };
-}
-
-/** Only when it is told to, Node.js asks the proxy of the environment. */
-function usesProxy(env: Variables, isEncrypted: boolean): boolean {
-  const names = isEncrypted ? ["https_proxy", "HTTPS_PROXY"] : ["http_proxy", "HTTP_PROXY"];
-  return env.NODE_USE_ENV_PROXY === "1" && names.some((name) => env[name]);
 }
 
 async function resolve(host: string, timeoutMs: number): Promise<{ verdict: Verdict; address?: string }> {

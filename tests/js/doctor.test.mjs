@@ -244,6 +244,12 @@ describe("the program of the npm package", () => {
     assert.equal(output, "0");
   });
 
+  test("finds what is the matter where a proxy of the environment is of no help either", async () => {
+    const env = { NODE_USE_ENV_PROXY: "1", http_proxy: await nobodyListens() };
+    const { marks } = await examine(PROGRAMS.node, QUICK, "http://langfuse.invalid", env);
+    assert.equal(marks, "✓✗–––––––––");
+  });
+
   test("says what it is and can do", async () => {
     const { version, bin } = JSON.parse(await readFile(join(ROOT, "pkg/package.json"), "utf8"));
     assert.deepEqual(bin, { "langfuse-edge": "./dist/cli.js" });
