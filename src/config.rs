@@ -66,6 +66,17 @@ impl Setting {
         (Self::Ambiguous, "ambiguous", &["LANGFUSE_AMBIGUOUS"]),
     ];
 
+    /// Every setting.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().map(|(setting, ..)| *setting)
+    }
+
+    /// Its environment variables, of which the first one that is set counts.
+    #[must_use]
+    pub fn variables(self) -> &'static [&'static str] {
+        Self::ALL[self as usize].2
+    }
+
     fn error(self, what: &str) -> Error {
         let (_, option, variables) = Self::ALL[self as usize];
         Error::configuration([option, " (", variables[0], ") must be ", what].concat())

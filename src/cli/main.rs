@@ -1,6 +1,7 @@
 //! The command line program `langfuse-edge`.
 
 mod dev;
+mod doctor;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -18,11 +19,16 @@ struct Cli {
 enum Command {
     /// Run a local server that accepts what a Langfuse server accepts, and shows the traces
     Dev(dev::Options),
+    /// Find out why traces are missing: check the variables, the way to the server, the keys, and send a test trace
+    Doctor(doctor::Options),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Dev(options) = Cli::parse().command;
+    let options = match Cli::parse().command {
+        Command::Dev(options) => options,
+        Command::Doctor(options) => return doctor::run(&options).await,
+    };
     match dev::run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -470,6 +470,33 @@ describe("faults", () => {
     assert.deepEqual(again.successes, [{ id: "event-s2", status: 201 }]);
   });
 
+  test("what is only read fails when it is named, and can be another server's", async () => {
+    const READS = { health: "/api/public/health", projects: "/api/public/projects", observations: "/api/public/v2/observations", scores: "/api/public/v3/scores" };
+    for (const route of Object.keys(READS)) {
+      await fault({ status: 503, route });
+      for (const [name, path] of Object.entries(READS)) {
+        assert.equal((await get(path)).status, name === route ? 503 : 200, `${name} when ${route} fails`);
+      }
+      assert.equal((await post(TRACES, otlp())).status, 200);
+    }
+    await fault({ version: "3.100.0", legacy: true, clockAheadSeconds: 3600 });
+    const health = await get(READS.health);
+    assert.deepEqual(await health.json(), { status: "OK", version: "3.100.0" });
+    assert.ok(Math.abs(Date.parse(health.headers.get("date")) - Date.now() - 3_600_000) < 5000);
+    assert.equal((await get("/api/public/traces", {})).status, 401);
+    await fault({});
+    assert.match((await (await get("/api/public/traces", {})).json()).message, /events_only/);
+  });
+
+  test("what is written is not read back when told so", async () => {
+    await post(TRACES, otlp(span(1)));
+    await post(INGESTION, { batch: [score("s")] });
+    const read = async () => [await json("/api/public/v2/observations"), await json("/api/public/v3/scores")].map(({ data }) => data.length);
+    assert.deepEqual(await read(), [1, 1]);
+    await fault({ unreadable: true });
+    assert.deepEqual([await read(), (await state()).rows], [[0, 0], 1]);
+  });
+
   test("a fault that cannot be meant is refused by name", async () => {
     const { status, body } = await server.post("faults", { stauts: 503 });
     assert.equal(status, 400);

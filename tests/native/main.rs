@@ -2,6 +2,7 @@
 
 mod bounds;
 mod context;
+mod doctor;
 mod endings;
 mod examples;
 mod flush;

@@ -54,7 +54,7 @@ async fn process(app: Arc<App>, route: Route, headers: HeaderMap, body: Bytes) -
     let (n, epoch, Plan { delay, act }) = {
         let mut state = app.lock();
         let n = state.log.enter(route, &headers, body.len(), posted.ids());
-        let plan = state.fault.as_mut().map(|fault| fault.plan(route, body.len(), Instant::now()));
+        let plan = state.fault.as_mut().map(|fault| fault.plan(route.into(), body.len(), Instant::now()));
         (n, state.epoch, plan.unwrap_or_default())
     };
     drop(body);
@@ -111,7 +111,7 @@ fn too_large(route: Route) -> Response {
 }
 
 /// A failure on purpose, in the words the server has for that status.
-fn fail(status: u16, retry_after: Option<&str>) -> Response {
+pub(super) fn fail(status: u16, retry_after: Option<&str>) -> Response {
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = match status {
         429 => json!({

@@ -30,13 +30,51 @@ pub(super) struct Fault {
     hang: bool,
     /// Answer 413 to larger bodies, as received.
     max_body_bytes: Option<usize>,
-    /// Only this route; both when absent.
-    route: Option<Route>,
+    /// Only this route; both that take data when absent.
+    route: Option<Place>,
     #[serde(default)]
     event_errors: Vec<EventError>,
     /// Refuse the whole export when a span has one of these names.
     #[serde(default)]
     reject_names: Vec<String>,
+    /// The server's version, instead of the one that this receiver is like.
+    version: Option<String>,
+    /// Be a server that still takes what version 3 took: routes of the v3 API ask for keys instead of being gone.
+    #[serde(default)]
+    legacy: bool,
+    /// How far the clock of the `Date` header is ahead.
+    #[serde(default)]
+    clock_ahead_seconds: i32,
+    /// What is written is never read back.
+    #[serde(default)]
+    unreadable: bool,
+}
+
+/// The routes that can fail: those that take data, and those that are only read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Place {
+    Traces,
+    Ingestion,
+    Health,
+    Projects,
+    Observations,
+    Scores,
+}
+
+impl Place {
+    fn takes_data(self) -> bool {
+        matches!(self, Self::Traces | Self::Ingestion)
+    }
+}
+
+impl From<Route> for Place {
+    fn from(route: Route) -> Self {
+        match route {
+            Route::Traces => Self::Traces,
+            Route::Ingestion => Self::Ingestion,
+        }
+    }
 }
 
 /// An error for one event of a batch, found by the name or the id of the score, or the id of the event.
@@ -75,6 +113,9 @@ impl Fault {
         }
         if self.retry_after.as_deref().is_some_and(|text| HeaderValue::from_str(text).is_err()) {
             return Err("retryAfter cannot be sent as a header".to_owned());
+        }
+        if self.version.as_deref().is_some_and(str::is_empty) {
+            return Err("version must not be empty".to_owned());
         }
         if self.retry_after.is_some() && self.status.is_none() {
             return Err("retryAfter needs a status".to_owned());
@@ -117,9 +158,25 @@ impl ActiveFault {
         Self { fault, since, seen: 0 }
     }
 
-    pub(super) fn plan(&mut self, route: Route, body_bytes: usize, now: Instant) -> Plan {
+    pub(super) fn version(&self) -> Option<&str> {
+        self.fault.version.as_deref()
+    }
+
+    pub(super) fn is_legacy(&self) -> bool {
+        self.fault.legacy
+    }
+
+    pub(super) fn clock_ahead(&self) -> i32 {
+        self.fault.clock_ahead_seconds
+    }
+
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.fault.unreadable
+    }
+
+    pub(super) fn plan(&mut self, place: Place, body_bytes: usize, now: Instant) -> Plan {
         let fault = &self.fault;
-        if fault.route.is_some_and(|only| only != route) {
+        if !fault.route.map_or_else(|| place.takes_data(), |only| only == place) {
             return Plan::default();
         }
         self.seen += 1;
@@ -161,31 +218,40 @@ mod tests {
     fn a_status_ends_after_the_first_n() {
         let (mut fault, now) = active(r#"{"status":429,"first":2,"retryAfter":"2"}"#);
         let failing = Act::Fail { status: 429, retry_after: Some("2".to_owned()) };
-        assert_eq!(fault.plan(Route::Traces, 1, now).act, failing);
-        assert_eq!(fault.plan(Route::Ingestion, 1, now).act, failing);
-        assert_eq!(fault.plan(Route::Traces, 1, now).act, serve());
+        assert_eq!(fault.plan(Place::Traces, 1, now).act, failing);
+        assert_eq!(fault.plan(Place::Ingestion, 1, now).act, failing);
+        assert_eq!(fault.plan(Place::Traces, 1, now).act, serve());
     }
 
     #[test]
     fn a_status_ends_after_its_time() {
         let (mut fault, now) = active(r#"{"status":503,"forMs":100}"#);
-        assert_ne!(fault.plan(Route::Traces, 1, now + Duration::from_millis(99)).act, serve());
-        assert_eq!(fault.plan(Route::Traces, 1, now + Duration::from_millis(100)).act, serve());
+        assert_ne!(fault.plan(Place::Traces, 1, now + Duration::from_millis(99)).act, serve());
+        assert_eq!(fault.plan(Place::Traces, 1, now + Duration::from_millis(100)).act, serve());
     }
 
     #[test]
     fn a_route_is_left_alone_and_not_counted() {
         let (mut fault, now) = active(r#"{"reset":true,"first":1,"route":"traces","delayMs":5}"#);
-        assert_eq!(fault.plan(Route::Ingestion, 1, now), Plan::default());
-        let plan = fault.plan(Route::Traces, 1, now);
+        assert_eq!(fault.plan(Place::Ingestion, 1, now), Plan::default());
+        let plan = fault.plan(Place::Traces, 1, now);
         assert_eq!((plan.act, plan.delay), (Act::Reset, Duration::from_millis(5)));
+    }
+
+    #[test]
+    fn what_is_only_read_fails_when_it_is_named() {
+        let (mut fault, now) = active(r#"{"hang":true}"#);
+        assert_eq!(fault.plan(Place::Health, 0, now), Plan::default());
+        let (mut fault, now) = active(r#"{"hang":true,"route":"health"}"#);
+        assert_eq!(fault.plan(Place::Health, 0, now).act, Act::Hang);
+        assert_eq!(fault.plan(Place::Traces, 1, now), Plan::default());
     }
 
     #[test]
     fn a_body_may_be_as_large_as_the_limit() {
         let (mut fault, now) = active(r#"{"maxBodyBytes":10}"#);
-        assert_eq!(fault.plan(Route::Traces, 10, now).act, serve());
-        assert_eq!(fault.plan(Route::Traces, 11, now).act, Act::TooLarge);
+        assert_eq!(fault.plan(Place::Traces, 10, now).act, serve());
+        assert_eq!(fault.plan(Place::Traces, 11, now).act, Act::TooLarge);
     }
 
     #[test]

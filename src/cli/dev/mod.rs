@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 
 use app::App;
 use faults::Fault;
+pub(crate) use text::now_ms;
 
 #[derive(clap::Args)]
 pub(super) struct Options {

@@ -2,28 +2,71 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::app::App;
 use super::auth::Access;
+use super::door::fail;
+use super::faults::{Act, ActiveFault, Place, Plan};
 use super::row::Row;
 use super::score::Score;
-use super::text::{iso, parse_iso};
+use super::server::Connection;
+use super::text::{http_date, iso, now_ms, parse_iso};
 
+/// The server that this receiver is like.
+const VERSION: &str = "4.16.0";
 const PROJECT: &str = "langfuse-edge-dev";
 
-pub(super) async fn health() -> Json<Value> {
-    Json(json!({ "status": "OK", "version": "4.16.0" }))
+pub(super) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
+    let state = app.lock();
+    let version = state.fault.as_ref().and_then(ActiveFault::version).unwrap_or(VERSION);
+    Json(json!({ "status": "OK", "version": version }))
 }
 
-pub(super) async fn ready() -> Json<Value> {
-    Json(json!({ "status": "OK", "version": "4.16.0" }))
+pub(super) async fn ready(app: State<Arc<App>>) -> Json<Value> {
+    health(app).await
+}
+
+/// A failure on purpose, and the clock that the answer tells.
+pub(super) async fn misbehave(
+    State(app): State<Arc<App>>,
+    Extension(connection): Extension<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let place = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/api/public/health") => Some(Place::Health),
+        (&Method::GET, "/api/public/projects") => Some(Place::Projects),
+        (&Method::GET, "/api/public/v2/observations") => Some(Place::Observations),
+        (&Method::GET, "/api/public/v3/scores") => Some(Place::Scores),
+        _ => None,
+    };
+    let (Plan { delay, act }, ahead) = match (&mut app.lock().fault, place) {
+        (Some(fault), Some(place)) => (fault.plan(place, 0, Instant::now()), fault.clock_ahead()),
+        (Some(fault), None) => (Plan::default(), fault.clock_ahead()),
+        (None, _) => (Plan::default(), 0),
+    };
+    tokio::time::sleep(delay).await;
+    let mut response = match act {
+        Act::Reset => connection.reset().await,
+        Act::Hang => std::future::pending().await,
+        Act::Fail { status, retry_after } => fail(status, retry_after.as_deref()),
+        Act::Serve { .. } | Act::TooLarge => next.run(request).await,
+    };
+    if ahead != 0
+        && let Ok(date) = HeaderValue::from_str(&http_date(now_ms() + i64::from(ahead) * 1000))
+    {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 pub(super) async fn projects(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
@@ -153,8 +196,10 @@ fn list_observations(app: &App, parameters: &[(String, String)]) -> Result<Value
     }
     let (from, to) = (filters.time("fromStartTime")?, filters.time("toStartTime")?);
     let state = app.lock();
+    let is_readable = !state.fault.as_ref().is_some_and(ActiveFault::is_unreadable);
     let matches = |row: &&Row| {
-        filters.allows("traceId", Some(&row.trace_id))
+        is_readable
+            && filters.allows("traceId", Some(&row.trace_id))
             && filters.allows("userId", row.user_id.as_deref())
             && filters.allows("sessionId", row.session_id.as_deref())
             && filters.allows("name", Some(&row.name))
@@ -259,8 +304,10 @@ fn list_scores(app: &App, parameters: &[(String, String)]) -> Result<Value, Stri
     let filters = Filters::new(parameters, &KNOWN)?;
     let (from, to) = (filters.time("fromTimestamp")?, filters.time("toTimestamp")?);
     let state = app.lock();
+    let is_readable = !state.fault.as_ref().is_some_and(ActiveFault::is_unreadable);
     let matches = |score: &&Score| {
-        filters.allows("id", Some(&score.id))
+        is_readable
+            && filters.allows("id", Some(&score.id))
             && filters.allows("traceId", score.trace_id.as_deref())
             && filters.allows("sessionId", score.session_id.as_deref())
             && filters.allows("observationId", score.observation_id.as_deref())

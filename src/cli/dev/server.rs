@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Json, Router};
@@ -18,6 +19,8 @@ use tokio::sync::Notify;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 
 use super::app::App;
+use super::auth::Access;
+use super::faults::ActiveFault;
 use super::request_log::Route;
 use super::{development, door, read};
 
@@ -66,7 +69,8 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, routes: Router) {
 }
 
 fn routes(app: Arc<App>) -> Router {
-    public_routes().layer(cors()).merge(development::routes()).with_state(app)
+    let misbehaving = from_fn_with_state(Arc::clone(&app), read::misbehave);
+    public_routes().layer(misbehaving).layer(cors()).merge(development::routes()).with_state(app)
 }
 
 fn public_routes() -> Router<Arc<App>> {
@@ -89,7 +93,12 @@ fn public_routes() -> Router<Arc<App>> {
 }
 
 /// Routes of the v3 API say why they are gone, before anybody looks at the keys.
-async fn elsewhere(method: Method, Path(rest): Path<String>) -> Response {
+async fn elsewhere(
+    State(app): State<Arc<App>>,
+    method: Method,
+    Path(rest): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let first = rest.split('/').next().unwrap_or_default();
     let gone = match method.as_str() {
         "POST" => matches!(rest.as_str(), "traces" | "spans" | "generations" | "events"),
@@ -100,7 +109,11 @@ async fn elsewhere(method: Method, Path(rest): Path<String>) -> Response {
             ) || rest == "v2/scores"
         }
     };
-    let message = if gone {
+    let is_legacy = app.lock().fault.as_ref().is_some_and(ActiveFault::is_legacy);
+    if let (true, true, Access::Denied(message)) = (gone, is_legacy, app.keys.check(&headers)) {
+        return (StatusCode::UNAUTHORIZED, Json(json!({ "message": message }))).into_response();
+    }
+    let message = if gone && !is_legacy {
         format!(
             "/api/public/{rest} is not available: this server runs in the events_only write mode of Langfuse v4."
         )

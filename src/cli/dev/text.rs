@@ -1,5 +1,7 @@
 //! Small conversions that several routes share.
 
+use std::time::{Duration, SystemTime};
+
 use axum::http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -19,7 +21,13 @@ pub(super) fn parse_iso(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(|time| time.as_millisecond())
 }
 
-pub(super) fn now_ms() -> i64 {
+/// As the `Date` header has it.
+pub(super) fn http_date(ms: i64) -> String {
+    let since_epoch = Duration::from_millis(ms.try_into().unwrap_or_default());
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch)
+}
+
+pub(crate) fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
@@ -68,5 +76,6 @@ mod tests {
         assert_eq!(iso(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert_eq!(parse_iso("2023-11-14T23:13:20.123+01:00"), Some(1_700_000_000_123));
         assert_eq!(parse_iso("2023-11-14"), None);
+        assert_eq!(http_date(1_700_000_000_123), "Tue, 14 Nov 2023 22:13:20 GMT");
     }
 }
