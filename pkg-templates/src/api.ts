@@ -17,9 +17,14 @@ export type {
 } from "./core.js";
 export { flushOnSignals } from "./lifecycle.js";
 export type { SignalOptions } from "./lifecycle.js";
+export { attachLlamaIndex, traceLLM } from "./llamaindex.js";
+export type { AttachOptions, LlamaIndexLLM, LlamaIndexSettings, TraceLLMOptions } from "./llamaindex.js";
+export { getLlmCallbackHandler, LlmCallbackHandler } from "./llm.js";
+export type { LlmCallOptions } from "./llm.js";
 export { maskPatterns } from "./mask.js";
 export type { Mask, MaskPattern } from "./mask.js";
-export { flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
+export { addFlushHandler, flushLangfuse, getLangfuse, setLangfuse } from "./observability.js";
+export type { FlushHandler } from "./observability.js";
 export { Observation } from "./observation.js";
 export type { AttributesOf, SpanAttributes, StartObservationOptions } from "./observation.js";
 export {

@@ -25,6 +25,7 @@ import {
   type StartObservationOptions,
 } from "./observation.js";
 import { askForProject } from "./project.js";
+import { shared } from "./shared.js";
 
 /**
  * What is known of a client in one instance when that is lost. The core has it for as long as its client lives, so it leads to
@@ -172,6 +173,7 @@ export class Lifetime {
   flush(method: "flush" | "shutdown", options?: FlushOptions | null): Promise<FlushReport> {
     let { life } = this;
     this.waiting = 0;
+    shared().endOrphans?.();
     const promise = guarded(() => {
       const core = this.core();
       life = this.life;
