@@ -1,6 +1,6 @@
 // LlamaIndex.TS as it is on npm, with a server of OpenAI's form: what it tells of its work becomes observations.
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { afterEach, describe, test } from "node:test";
 
 import { OpenAI } from "@llamaindex/openai";
 import { attachLlamaIndex, flushLangfuse, Langfuse, startActiveObservation, step, traceLLM } from "langfuse-edge";
@@ -34,15 +34,18 @@ async function openaiFor(t, ...answers) {
   return new OpenAI({ apiKey: "k", baseURL: url, model: "gpt-4o-mini", temperature: 0.3, maxTokens: 50, maxRetries: 0 });
 }
 
-function attachFor(t, options) {
-  const detach = attachLlamaIndex(Settings, options);
-  t.after(detach);
+const attached = [];
+afterEach(() => attached.splice(0).forEach((detach) => detach()));
+
+function attach(options, settings = Settings) {
+  const detach = attachLlamaIndex(settings, options);
+  attached.push(detach);
   return detach;
 }
 
 describe("what LlamaIndex tells", () => {
   test("a chat is a generation below the current observation, with its model and parameters", async (t) => {
-    attachFor(t);
+    attach();
     const llm = await openaiFor(t);
     await step("greet", () => llm.chat({ messages }));
     const { greet, "llm.chat": chat } = await rows();
@@ -54,7 +57,7 @@ describe("what LlamaIndex tells", () => {
   });
 
   test("a stream is one too, with its first token, and the usage that its last chunk has", async (t) => {
-    attachFor(t);
+    attach();
     const llm = await openaiFor(t, ["Hel", "lo", "!"]);
     await step("greet", async () => {
       for await (const _ of await llm.chat({ messages, stream: true }));
@@ -66,7 +69,7 @@ describe("what LlamaIndex tells", () => {
   });
 
   test("of calls that fail or are left it tells no end: they end with what they are a part of", async (t) => {
-    attachFor(t);
+    attach();
     const llm = await openaiFor(t, 400, ["Hel", "lo"]);
     await assert.rejects(step("fails", () => llm.chat({ messages })));
     const failed = await rows();
@@ -80,7 +83,7 @@ describe("what LlamaIndex tells", () => {
   });
 
   test("a traced LLM knows how its calls end, and no call is recorded twice", async (t) => {
-    attachFor(t);
+    attach();
     const llm = traceLLM(await openaiFor(t, "Hello!", ["Hel", "lo"], 400));
     await step("chats", () => llm.chat({ messages }));
     assert.deepEqual((await receiver().rows()).map(({ name }) => name).toSorted(), ["chats", "llm.chat"]);
@@ -97,7 +100,7 @@ describe("what LlamaIndex tells", () => {
   });
 
   test("tools are observations, also those that throw", async (t) => {
-    attachFor(t);
+    attach();
     const call = (id, name) => ({ id, type: "function", function: { name, arguments: '{"city":"Oslo"}' } });
     const asks = { role: "assistant", content: null, tool_calls: [call("call-1", "weather"), call("call-2", "broken")] };
     const llm = await openaiFor(t, asks, "Rain.");
@@ -123,7 +126,7 @@ describe("what LlamaIndex tells", () => {
   });
 
   test("a query has its retrieval and its synthesis below it, and that its chats", async (t) => {
-    attachFor(t);
+    attach();
     const llm = await openaiFor(t, "Blue.");
     class Shelf extends BaseRetriever {
       async _retrieve() {
@@ -149,14 +152,14 @@ describe("what LlamaIndex tells", () => {
   });
 
   test("what is not below an observation is a trace of its own", async (t) => {
-    attachFor(t);
+    attach();
     const llm = await openaiFor(t, "A", "B");
     await llm.chat({ messages });
     assert.equal((await rows())["llm.chat"].parentObservationId, null);
   });
 
   test("many at a time do not mix", async (t) => {
-    attachFor(t);
+    attach();
     const llm = await openaiFor(t);
     await Promise.all(
       Array.from({ length: 20 }, (_, id) => step(`step ${id}`, () => llm.chat({ messages: [{ role: "user", content: `${id}` }] }))),
@@ -173,44 +176,47 @@ describe("what LlamaIndex tells", () => {
 
 describe("attaching", () => {
   test("twice is once; detached it is quiet, and ends what is under way", async (t) => {
-    const detach = attachFor(t);
+    const detach = attach();
     attachLlamaIndex(Settings)();
     const llm = await openaiFor(t, "A", ["B", "C"], "D");
-    await llm.chat({ messages });
-    assert.equal(Object.keys(await rows()).length, 1);
+    await step("once", () => llm.chat({ messages }));
+    assert.deepEqual(Object.keys(await rows()).toSorted(), ["llm.chat", "once"]);
     await client();
-    const stream = (await llm.chat({ messages, stream: true }))[Symbol.asyncIterator]();
-    await stream.next();
-    detach();
-    detach();
-    while (!(await stream.next()).done);
-    await llm.chat({ messages });
-    const [row, ...others] = Object.values(await rows());
-    assert.deepEqual([row.level, row.statusMessage, others], ["WARNING", "never ended", []]);
+    await step("detached", async () => {
+      const stream = (await llm.chat({ messages, stream: true }))[Symbol.asyncIterator]();
+      await stream.next();
+      detach();
+      detach();
+      while (!(await stream.next()).done);
+      await llm.chat({ messages });
+    });
+    const { detached, "llm.chat": chat, ...others } = await rows();
+    assert.deepEqual([detached.level, chat.level, chat.statusMessage, others], ["DEFAULT", "WARNING", "never ended", {}]);
   });
 
   test("one callback manager does not hear what another is for", async (t) => {
     const callbackManager = new CallbackManager();
-    t.after(attachLlamaIndex({ callbackManager }));
+    attach({}, { callbackManager });
     const llm = await openaiFor(t, "A", "B");
-    await llm.chat({ messages });
-    assert.deepEqual(await rows(), {});
-    await Settings.withCallbackManager(callbackManager, () => llm.chat({ messages }));
-    assert.equal(Object.keys(await rows()).length, 1);
+    await step("the other", () => llm.chat({ messages }));
+    assert.deepEqual(Object.keys(await rows()), ["the other"]);
+    await client();
+    await step("this one", () => Settings.withCallbackManager(callbackManager, () => llm.chat({ messages })));
+    assert.deepEqual(Object.keys(await rows()).toSorted(), ["llm.chat", "this one"]);
   });
 
   test("a client of one's own records, below its own observations", async (t) => {
     const own = new Langfuse(receiver().options);
-    attachFor(t, { client: own });
+    attach({ client: own });
     const llm = await openaiFor(t);
     await startActiveObservation("own", () => llm.chat({ messages }), { client: own });
     const found = await rows(own);
     assert.equal(found["llm.chat"].parentObservationId, found.own.id);
   });
 
-  test("events that say nonsense harm nobody", async (t) => {
+  test("events that say nonsense harm nobody", async () => {
     const callbackManager = new CallbackManager();
-    t.after(attachLlamaIndex({ callbackManager }));
+    attach({}, { callbackManager });
     const hostile = new Proxy({}, { get() { throw new Error("no"); }, ownKeys() { throw new Error("no"); }, has() { throw new Error("no"); } });
     for (const name of ["llm-start", "llm-stream", "llm-end", "llm-tool-call", "llm-tool-result", "query-start", "query-end", "retrieve-end"]) {
       for (const detail of [{}, { id: "1", messages: hostile, chunk: hostile, response: hostile, toolCall: hostile, toolResult: hostile, query: hostile, nodes: hostile }]) {
@@ -227,7 +233,7 @@ describe("attaching", () => {
   });
 
   test("without keys nothing is recorded", async (t) => {
-    attachFor(t, { client: new Langfuse({ enabled: false }) });
+    attach({ client: new Langfuse({ enabled: false }) });
     const llm = await openaiFor(t, "A");
     assert.equal((await llm.chat({ messages })).message.content, "A");
     assert.deepEqual(await rows(), {});
@@ -235,12 +241,14 @@ describe("attaching", () => {
 });
 
 test("what a call gives is what LlamaIndex gives", async (t) => {
-  attachFor(t);
+  attach();
   const llm = traceLLM(await openaiFor(t, "A", ["B"]));
-  assert.equal((await llm.chat({ messages })).raw.model, "gpt-4o-mini-0718");
-  const completed = await llm.complete({ prompt: "Hi", stream: true });
-  let text = "";
-  for await (const chunk of completed) text += chunk.text;
+  const text = await step("both", async () => {
+    assert.equal((await llm.chat({ messages })).raw.model, "gpt-4o-mini-0718");
+    let text = "";
+    for await (const chunk of await llm.complete({ prompt: "Hi", stream: true })) text += chunk.text;
+    return text;
+  });
   assert.equal(text, "B");
   const { "llm.complete": row } = await rows();
   assert.deepEqual([row.input, row.output, row.level], ["Hi", "B", "DEFAULT"]);
