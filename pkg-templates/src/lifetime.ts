@@ -59,6 +59,10 @@ export class Lifetime {
   wrapped: CoreClient | undefined;
   /** Plain text, which requests may share. */
   projectId: string | undefined;
+  /** When a flush last delivered something. */
+  deliveredAt: number | undefined;
+  /** The last flush that was not all well. */
+  failed: { at: number; report: FlushReport } | undefined;
   /** See `register.ts`. */
   turn = 0;
   waiting = 0;
@@ -197,6 +201,11 @@ export class Lifetime {
       return lossReport(life.held + life.untold);
     };
     const report = promise.then(settled).catch(disrupted);
+    void report.then((report) => {
+      const at = Date.now();
+      if (report.delivered) this.deliveredAt = at;
+      if (!report.ok) this.failed = { at, report };
+    });
     follow(this, report);
     return report;
   }

@@ -11,12 +11,8 @@ import type { Observation } from "./observation.js";
 import { watched } from "./results.js";
 import { shared } from "./shared.js";
 
-/** What a traced LLM has: `chat` or `complete`, that give a promise of a response, or of its chunks. */
-export interface LlamaIndexLLM {
-  chat?(params: any): unknown;
-  complete?(params: any): unknown;
-  readonly metadata?: object;
-}
+/** What a traced LLM has: `chat` or `complete`, that give a promise of a response, or of its chunks; and `metadata`. */
+export type LlamaIndexLLM = { chat(params: any): unknown } | { complete(params: any): unknown };
 
 /** How the calls of an LLM are recorded. */
 export interface TraceLLMOptions {
@@ -53,7 +49,7 @@ const STOPPED_EARLY = "the consumer stopped early";
  *
  * @throws Error when it has neither `chat` nor `complete`.
  */
-export function traceLLM<LLM extends LlamaIndexLLM & object>(llm: LLM, options: TraceLLMOptions = {}): LLM {
+export function traceLLM<LLM extends LlamaIndexLLM>(llm: LLM, options: TraceLLMOptions = {}): LLM {
   if (!METHODS.some((name) => typeof read(llm, name) === "function")) {
     throw new Error("langfuse-edge: traceLLM: llm must be an object with a method chat or complete, as LlamaIndex's LLMs are");
   }

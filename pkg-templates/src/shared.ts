@@ -38,6 +38,8 @@ interface Shared {
   endOrphans?: () => void;
   /** The callback managers of LlamaIndex that are listened to. */
   attached?: WeakSet<object>;
+  /** Whether the console is captured. */
+  hasConsole?: boolean;
   /** What `flushLangfuse` lets finish first. */
   handlers?: Set<FlushHandler>;
 }
