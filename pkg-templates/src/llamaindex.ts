@@ -5,7 +5,7 @@ import type { Langfuse } from "./client.js";
 import { activeObservation, current, enter } from "./context.js";
 import type { ObservationAttributes, ObservationType } from "./core.js";
 import { Call, startCall, UnderWay } from "./llm.js";
-import { fieldsOf, usageOf } from "./llm-shapes.js";
+import { fieldsOf, safely, usageOf } from "./llm-shapes.js";
 import { getLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { watched } from "./results.js";
@@ -83,17 +83,15 @@ export function traceLLM<LLM extends LlamaIndexLLM>(llm: LLM, options: TraceLLMO
 }
 
 /** Generations that `traceLLM` makes: what LlamaIndex tells of their calls is known already. */
-const made = new WeakSet<Observation>();
+const made = () => (shared().made ??= new WeakSet());
 
 function traceCall(llm: object, method: string, params: unknown, call: () => unknown, options: TraceLLMOptions): unknown {
   const client = options.client ?? options.parent?.client ?? current()?.client ?? getLangfuse();
   if (!client.enabled) return call();
-  const says = { ...metadataSays(read(llm, "metadata")), ...paramsSay(params) };
-  const { modelParameters } = metadataSays(read(llm, "metadata"));
-  if (modelParameters || says.modelParameters) says.modelParameters = { ...modelParameters, ...says.modelParameters };
+  const says = safely(() => callSays(read(llm, "metadata"), params), {});
   const above = options.parent ?? activeObservation(client) ?? client;
   const generation = startCall(above, options.name ?? `llm.${method}`, says);
-  made.add(generation.observation);
+  made().add(generation.observation);
   const answer = new Answer();
   const within = enter(generation.observation);
   let result;
@@ -117,6 +115,12 @@ function traceCall(llm: object, method: string, params: unknown, call: () => unk
       else generation.end(answerSays(output));
     },
   });
+}
+
+function callSays(metadata: unknown, params: unknown): ObservationAttributes {
+  const [model, call] = [metadataSays(metadata), paramsSay(params)];
+  const modelParameters = { ...model.modelParameters, ...call.modelParameters };
+  return { ...model, ...call, ...(Object.keys(modelParameters).length > 0 && { modelParameters }) };
 }
 
 /** The model and its parameters. */
@@ -154,7 +158,9 @@ function paramsSay(params: unknown): ObservationAttributes {
 }
 
 /** What a response says, `{ message, raw }` of a chat or `{ text, raw }`; and its provider's, `raw`, of which it was made. */
-function answerSays(response: unknown): ObservationAttributes {
+const answerSays = (response: unknown) => safely(() => readAnswer(response), { output: response });
+
+function readAnswer(response: unknown): ObservationAttributes {
   const fields = fieldsOf(response);
   const raw = read(fields, "raw");
   const message = fieldsOf(read(fields, "message"));
@@ -190,6 +196,10 @@ class Answer {
 
   add(chunk: unknown): void {
     this.isEmpty = false;
+    safely(() => this.#read(chunk), undefined);
+  }
+
+  #read(chunk: unknown): void {
     const fields = fieldsOf(chunk);
     const [delta, text] = [read(fields, "delta"), read(fields, "text")];
     const more = typeof delta === "string" ? delta : text;
@@ -360,7 +370,7 @@ class Events {
     const { id, messages } = detail;
     this.#endToolsOf(messages);
     const active = activeObservation(this.client);
-    if (active && made.has(active)) return;
+    if (active && made().has(active)) return;
     this.#start(keyOf("llm", id), caller, (above) => {
       const says = { ...metadataSays(read(caller?.caller as object, "metadata")), input: messages };
       return new Streamed(startCall(above, "llm.chat", says).observation);

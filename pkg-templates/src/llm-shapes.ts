@@ -12,13 +12,24 @@ const OUTPUTS = ["output", "candidates", "content", "text"];
 
 type Fields = Record<string, unknown>;
 
+/** What `say` gives; `otherwise` when a value stops it, as a proxy can: who is traced must not fail for it. */
+export function safely<T>(say: () => T, otherwise: T): T {
+  try {
+    return say();
+  } catch {
+    return otherwise;
+  }
+}
+
 /** Something with fields: neither a list nor nothing. */
 export function fieldsOf(value: unknown): Fields | undefined {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
 }
 
 /** The model, its parameters and the input. Of a request of another form, all is the input. */
-export function requestSays(request: unknown): ObservationAttributes {
+export const requestSays = (request: unknown) => safely(() => readRequest(request), { input: request });
+
+function readRequest(request: unknown): ObservationAttributes {
   const fields = fieldsOf(request);
   if (!fields || !INPUTS.some((name) => read(fields, name) !== undefined)) {
     return { input: request };
@@ -46,7 +57,9 @@ export function requestSays(request: unknown): ObservationAttributes {
 }
 
 /** The model that gave it, the output and the token usage. Of a response of another form, all is the output. */
-export function responseSays(response: unknown): ObservationAttributes {
+export const responseSays = (response: unknown) => safely(() => readResponse(response), { output: response });
+
+function readResponse(response: unknown): ObservationAttributes {
   const fields = fieldsOf(response);
   if (!fields) {
     return { output: response };

@@ -36,6 +36,8 @@ interface Shared {
   underWay?: Set<{ flush(): void }>;
   /** Ends the calls that nobody will end. Absent until there was a call. */
   endOrphans?: () => void;
+  /** Generations of calls that are traced where they are made. */
+  made?: WeakSet<object>;
   /** The callback managers of LlamaIndex that are listened to. */
   attached?: WeakSet<object>;
   /** Whether the console is captured. */

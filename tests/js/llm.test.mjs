@@ -297,6 +297,32 @@ describe("a traced LLM", () => {
     assert.equal(found.inside.parentObservationId, found.call.id);
   });
 
+  test("values that throw when they are looked at do not change a call", async () => {
+    const fail = () => { throw new Error("looked at"); };
+    // A generator itself asks for `then`.
+    const get = (_, name) => name === "then" ? undefined : fail();
+    const hostile = () => new Proxy({}, { get, has: fail, ownKeys: fail, getOwnPropertyDescriptor: fail });
+    const chunks = [{ delta: "a", options: hostile(), raw: hostile() }, hostile()];
+    const llm = { metadata: hostile(), chat: ({ stream }) => (stream ? (async function* () { yield* chunks; })() : { message: hostile(), raw: hostile() }) };
+    const traced = traceLLM(llm, { name: "one" });
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (const params of [{ messages, tools: [hostile()], additionalChatOptions: hostile() }, { messages: proxy, tools: proxy }]) {
+      await client();
+      assert.ok(await traced.chat(params));
+      assert.equal((await rows()).one.level, "DEFAULT");
+    }
+    await client();
+    const seen = [];
+    for await (const chunk of traced.chat({ messages, stream: true })) seen.push(chunk);
+    assert.deepEqual(seen.map((chunk, index) => chunk === chunks[index]), [true, true]);
+    assert.equal((await rows()).one.level, "DEFAULT");
+    const handler = new LlmCallbackHandler();
+    handler.onLlmStart("1", "by callback", proxy);
+    handler.onLlmEnd("1", hostile());
+    assert.equal((await rows())["by callback"].level, "DEFAULT");
+  });
+
   test("what is no LLM is refused", () => {
     for (const nothing of [{}, { chat: 1 }, null]) assert.throws(() => traceLLM(nothing), /^Error: langfuse-edge: traceLLM: llm must be/);
   });
