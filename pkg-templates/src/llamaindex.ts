@@ -150,9 +150,10 @@ function paramsSay(params: unknown): ObservationAttributes {
     if (typeof value === "number" || typeof value === "string") parameters[name] = value;
     else if (typeof value === "boolean") parameters[name] = String(value);
   }
+  // What a tool does is no text; what it is, is.
+  const known = Array.isArray(tools) ? tools.map((tool: unknown) => read(fieldsOf(tool), "metadata") ?? tool) : [];
   return {
-    // What a tool does is no text; what it is, is.
-    input: Array.isArray(tools) && tools.length > 0 ? { messages: input, tools: tools.map((tool: unknown) => read(fieldsOf(tool), "metadata") ?? tool) } : input,
+    input: known.length > 0 ? { messages: input, tools: known } : input,
     ...(Object.keys(parameters).length > 0 && { modelParameters: parameters }),
   };
 }

@@ -10,6 +10,8 @@ import { shared } from "./shared.js";
 
 /** So many are kept under way; of more the oldest is given up, as the client does it with open observations. */
 const MOST_UNDER_WAY = 10_000;
+/** As long as the client keeps an observation open. */
+const LONGEST_MS = 3_600_000;
 /** Of what nobody has ended. */
 const NEVER_ENDED = "never ended";
 
@@ -46,7 +48,7 @@ export class Call {
 
 /** Calls under way, by the ids of whoever makes them. */
 export class UnderWay {
-  readonly #calls = new Map<string, { call: Call; within: Observation | undefined }>();
+  readonly #calls = new Map<string, { call: Call; within: Observation | undefined; begun: number }>();
 
   get size(): number {
     return this.#calls.size;
@@ -60,7 +62,7 @@ export class UnderWay {
       const [oldest] = this.#calls.size >= MOST_UNDER_WAY ? this.#calls.keys() : [];
       if (oldest !== undefined) this.take(oldest)?.giveUp();
     }
-    this.#calls.set(id, { call, within });
+    this.#calls.set(id, { call, within, begun: Date.now() });
     const state = shared();
     (state.underWay ??= new Set()).add(this);
     state.endOrphans ??= () => state.underWay?.forEach((calls) => calls.flush());
@@ -79,8 +81,9 @@ export class UnderWay {
 
   /** Gives up the calls that nobody will end. */
   flush(): void {
-    for (const [id, { call, within }] of this.#calls) {
-      if (!call.observation.isOpen || (within && !within.isOpen)) this.take(id)?.giveUp();
+    for (const [id, { call, within, begun }] of this.#calls) {
+      const isOver = !call.observation.isOpen || Date.now() - begun > LONGEST_MS;
+      if (isOver || (within && !within.isOpen)) this.take(id)?.giveUp();
     }
   }
 

@@ -109,6 +109,17 @@ describe("the callback handler", () => {
     assert.deepEqual(endOf((await rows())["under way"]), ["WARNING", "never ended", null]);
   });
 
+  test("a call that is under way for more than an hour is given up by the next flush", async () => {
+    const handler = new LlmCallbackHandler();
+    handler.onLlmStart("1", "forgotten", REQUEST);
+    const { now } = Date;
+    Date.now = () => now() + 3_601_000;
+    handler.flush();
+    Date.now = now;
+    assert.equal(handler.callsUnderWay, 0);
+    assert.deepEqual(endOf((await rows()).forgotten), ["WARNING", "never ended", null]);
+  });
+
   test("an id that comes again gives up the call that had it", async () => {
     const handler = new LlmCallbackHandler();
     handler.onLlmStart("1", "first", REQUEST);
