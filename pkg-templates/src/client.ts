@@ -101,6 +101,11 @@ export class Langfuse {
     return new Langfuse(options, () => CoreClient.fromEnv(environment(env, options)));
   }
 
+  /** What it is beyond one wasm instance. @internal */
+  get lifetime(): Lifetime {
+    return this.#client;
+  }
+
   /** Whether anything is recorded. */
   get enabled(): boolean {
     return this.#client.isEnabled;

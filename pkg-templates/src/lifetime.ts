@@ -25,6 +25,7 @@ import {
   type StartObservationOptions,
 } from "./observation.js";
 import { askForProject } from "./project.js";
+import { shared } from "./shared.js";
 
 /**
  * What is known of a client in one instance when that is lost. The core has it for as long as its client lives, so it leads to
@@ -58,6 +59,10 @@ export class Lifetime {
   wrapped: CoreClient | undefined;
   /** Plain text, which requests may share. */
   projectId: string | undefined;
+  /** When a flush last delivered something. */
+  deliveredAt: number | undefined;
+  /** The last flush that was not all well. */
+  failed: { at: number; report: FlushReport } | undefined;
   /** See `register.ts`. */
   turn = 0;
   waiting = 0;
@@ -172,6 +177,7 @@ export class Lifetime {
   flush(method: "flush" | "shutdown", options?: FlushOptions | null): Promise<FlushReport> {
     let { life } = this;
     this.waiting = 0;
+    shared().endOrphans?.();
     const promise = guarded(() => {
       const core = this.core();
       life = this.life;
@@ -195,6 +201,11 @@ export class Lifetime {
       return lossReport(life.held + life.untold);
     };
     const report = promise.then(settled).catch(disrupted);
+    void report.then((report) => {
+      const at = Date.now();
+      if (report.delivered) this.deliveredAt = at;
+      if (!report.ok) this.failed = { at, report };
+    });
     follow(this, report);
     return report;
   }

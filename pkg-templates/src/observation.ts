@@ -102,6 +102,11 @@ export class Observation<Type extends ObservationType = ObservationType> {
     return this.#client.langfuse;
   }
 
+  /** Whether it has not ended, as far as its user can tell. @internal */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   /** Its id, 16 hex digits. */
   get id(): string {
     return (this.#id ??= this.#call((core) => core.id)) ?? "0".repeat(16);

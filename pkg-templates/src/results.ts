@@ -21,6 +21,8 @@ export interface Watch {
   within<R>(run: () => R): R;
   /** Whether anybody wants the parts of a stream. */
   keepsParts: boolean;
+  /** Is called with each part of a stream that is consumed. */
+  part?(part: unknown): void;
 }
 
 interface Watching extends Watch {
@@ -456,7 +458,7 @@ function alike<T extends object>(copy: T, original: T): T {
 
 /** The parts of a stream: texts joined, bytes as text where they are, anything else as a list. */
 class Parts {
-  readonly #isKept: boolean;
+  readonly #watch: Watch;
   readonly #decoder = new TextDecoder("utf-8", { fatal: true });
   #parts: unknown[] = [];
   #characters = 0;
@@ -465,11 +467,12 @@ class Parts {
   #isBinary = false;
 
   constructor(watch: Watch) {
-    this.#isKept = watch.keepsParts;
+    this.#watch = watch;
   }
 
   add(part: unknown): void {
-    if (!this.#isKept) return;
+    this.#watch.part?.(part);
+    if (!this.#watch.keepsParts) return;
     const bytes = part instanceof Uint8Array ? part : undefined;
     this.#bytes += bytes?.byteLength ?? 0;
     if (this.#isBinary) return;

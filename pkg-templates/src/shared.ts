@@ -3,6 +3,8 @@
 import type { Langfuse } from "./client.js";
 import type { Current } from "./context.js";
 import type { FlushOptions } from "./core.js";
+import type { LlmCallbackHandler } from "./llm.js";
+import type { FlushHandler } from "./observability.js";
 
 /** The part of `AsyncLocalStorage` that is used. */
 export interface Storage<T> {
@@ -29,6 +31,19 @@ interface Shared {
   hooks?: Set<unknown>;
   /** How many of these are at it. */
   ending?: number;
+  llmHandler?: LlmCallbackHandler;
+  /** Those that have calls under way. */
+  underWay?: Set<{ flush(): void }>;
+  /** Ends the calls that nobody will end. Absent until there was a call. */
+  endOrphans?: () => void;
+  /** Generations of calls that are traced where they are made. */
+  made?: WeakSet<object>;
+  /** The callback managers of LlamaIndex that are listened to. */
+  attached?: WeakSet<object>;
+  /** Whether the console is captured. */
+  hasConsole?: boolean;
+  /** What `flushLangfuse` lets finish first. */
+  handlers?: Set<FlushHandler>;
 }
 
 const KEY = Symbol.for("langfuse-edge");

@@ -60,6 +60,12 @@ test("the entry for version 3 is paid for by its users only", async () => {
   assert.deepEqual(names.filter((name) => /^(v3|sha256)/.test(name)), []);
 });
 
+test("the entry for the console brings nothing of the core", async () => {
+  const { names, external } = await reached("console.js", ["workerd"]);
+  assert.deepEqual(names.filter((name) => /^(core|client|load|wasm)/.test(name)), []);
+  assert.deepEqual(external, []);
+});
+
 test("every file of the TypeScript layer has a map with its source", async () => {
   const sources = (await readdir(join(ROOT, "pkg-templates/src"))).filter((name) => !name.endsWith(".d.ts"));
   for (const source of sources) {

@@ -440,7 +440,7 @@ fn package(project: &Project, pkg: &Path) -> Result<()> {
     .arg(format!("--outfile={}", inline.display()))
     .quiet()
     .run()?;
-    let entries = ["index.js", "raw.js", "v3.js"].map(|name| dist.join(name));
+    let entries = ["index.js", "raw.js", "console.js", "v3.js"].map(|name| dist.join(name));
     cmd!(sh, "{esbuild} {entries...} --bundle --format=cjs --platform=node --target=node20")
         .args(["--log-level=warning", "--out-extension:.js=.cjs"])
         .arg(format!("--outdir={}", dist.display()))
