@@ -15,15 +15,21 @@ pub(crate) fn dir(project: &Project) -> PathBuf {
     project.target.join("rust-worker-example")
 }
 
+/// The wasm of a crate that is no member of the workspace, built in a directory of its own: a file of our library has the
+/// same name whatever its features and dependencies are, so in a common one it would take the place of the workspace's.
+pub(crate) fn compile(project: &Project, tools: &Tools, folder: &str, wasm: &str) -> Result<PathBuf> {
+    let target_dir = tools.wasm.target_dir.join("outside").join(folder);
+    let folder = project.root.join(folder);
+    // The versions of this repository, without a second lock file to keep.
+    project.sh.copy_file(project.root.join("Cargo.lock"), &folder)?;
+    let build = tools.wasm.cargo(&project.sh).args(["build", "--target", "wasm32-unknown-unknown"]);
+    build.arg("--manifest-path").arg(folder.join("Cargo.toml")).arg("--target-dir").arg(&target_dir).run()?;
+    Ok(target_dir.join("wasm32-unknown-unknown/debug").join(wasm))
+}
+
 pub(crate) fn build(project: &Project, tools: &Tools) -> Result<()> {
     let sh = &project.sh;
-    let example = project.root.join("examples/rust-worker");
-    // The versions of this repository, without a second lock file to keep.
-    sh.copy_file(project.root.join("Cargo.lock"), &example)?;
-    let manifest = example.join("Cargo.toml");
-    let target = ["--target", "wasm32-unknown-unknown"];
-    tools.wasm.cargo(sh).args(["build", "--manifest-path"]).arg(manifest).args(target).run()?;
-    let built = tools.wasm.target_dir.join("wasm32-unknown-unknown/debug/rust_worker_example.wasm");
+    let built = compile(project, tools, "examples/rust-worker", "rust_worker_example.wasm")?;
     let wasm_bindgen = tools.wasm_bindgen.join("wasm-bindgen");
     let out = dir(project);
     cmd!(sh, "{wasm_bindgen} {built} --target module --out-name rust_worker --out-dir {out}").run()?;

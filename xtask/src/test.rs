@@ -136,12 +136,7 @@ fn cargo_test_wasm(project: &Project, tools: &Tools) -> Result<()> {
 /// A Rust program compiled to wasm takes the crate without its JavaScript classes.
 fn no_exports(project: &Project, tools: &Tools) -> Result<()> {
     let sh = &project.sh;
-    let worker = project.root.join("tests/rust-worker");
-    // The versions of this repository, without a second lock file to keep.
-    sh.copy_file(project.root.join("Cargo.lock"), &worker)?;
-    let manifest = worker.join("Cargo.toml");
-    tools.wasm.cargo(sh).args(["build", "--manifest-path"]).arg(manifest).args(WASM).run()?;
-    let built = tools.wasm.target_dir.join("wasm32-unknown-unknown/debug/rust_worker.wasm");
+    let built = rust_worker::compile(project, tools, "tests/rust-worker", "rust_worker.wasm")?;
 
     let in_package = class_exports(sh, &dist::bare_package_dir(project).join("langfuse_edge_bg.wasm"))?;
     ensure!(
