@@ -2,20 +2,13 @@
 
 use anyhow::{Result, ensure};
 
-use crate::panics::{Reader, sections, write_length};
+use crate::wasm_module::{Reader, rewrite, write_length};
 
 const EXPORT: u8 = 7;
 
 /// The module without the exports that are `unused`, of which there has to be one at least.
 pub(crate) fn without(module: &[u8], unused: impl Fn(&str) -> bool) -> Result<Vec<u8>> {
-    let mut out = module[..8].to_vec();
-    for (id, content) in sections(module)? {
-        let content = if id == EXPORT { kept(content, &unused)? } else { content.to_vec() };
-        out.push(id);
-        write_length(&mut out, content.len());
-        out.extend(content);
-    }
-    Ok(out)
+    rewrite(module, |id, content| if id == EXPORT { kept(content, &unused).map(Some) } else { Ok(None) })
 }
 
 fn kept(section: &[u8], unused: impl Fn(&str) -> bool) -> Result<Vec<u8>> {

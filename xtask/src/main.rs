@@ -4,12 +4,14 @@ mod demo;
 mod dist;
 mod exports;
 mod faults;
+mod glue;
 mod panics;
 mod project;
 mod runtimes;
 mod rust_worker;
 mod setup;
 mod test;
+mod wasm_module;
 mod wasm_std;
 mod workers;
 

@@ -6,6 +6,8 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::wasm_module::{Reader, rewrite, sections, write_length};
+
 const CUSTOM: u8 = 0;
 const IMPORT: u8 = 2;
 const CODE: u8 = 10;
@@ -81,28 +83,11 @@ pub(crate) fn silence(module: &[u8]) -> Result<Vec<u8>> {
     let panics = panics(names.context("the module has no names")?)?;
     ensure!(!panics.is_empty(), "the module has no function that panics: did the names change?");
 
-    let mut out = module[..8].to_vec();
-    for (id, content) in &sections {
-        let content = match *id {
-            CODE => trap(content, |index| panics.contains(&(index + imported)))?,
-            DATA => forget_words(forget_places(content)?),
-            _ => content.to_vec(),
-        };
-        out.push(*id);
-        write_length(&mut out, content.len());
-        out.extend(content);
-    }
-    Ok(out)
-}
-
-pub(crate) fn sections(module: &[u8]) -> Result<Vec<(u8, &[u8])>> {
-    ensure!(module.starts_with(b"\0asm\x01\0\0\0"), "not a wasm module");
-    let mut rest = Reader(&module[8..]);
-    let mut sections = Vec::new();
-    while !rest.0.is_empty() {
-        sections.push((rest.byte()?, rest.bytes()?));
-    }
-    Ok(sections)
+    rewrite(module, |id, content| match id {
+        CODE => trap(content, |index| panics.contains(&(index + imported))).map(Some),
+        DATA => forget_places(content).map(|section| Some(forget_words(section))),
+        _ => Ok(None),
+    })
 }
 
 fn imported_functions(section: &[u8]) -> Result<u32> {
@@ -224,43 +209,4 @@ fn segments(section: &[u8]) -> Result<Vec<Segment>> {
         segments.push(Segment { at, len: bytes.len(), address });
     }
     Ok(segments)
-}
-
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Reader<'a> {
-    pub(crate) fn byte(&mut self) -> Result<u8> {
-        let (&first, rest) = self.0.split_first().context("the module ends too early")?;
-        self.0 = rest;
-        Ok(first)
-    }
-
-    /// LEB128.
-    pub(crate) fn number(&mut self) -> Result<u32> {
-        let mut number = 0;
-        for shift in (0..35).step_by(7) {
-            let byte = self.byte()?;
-            number |= u32::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        anyhow::bail!("a number in the module is too long")
-    }
-
-    /// Bytes after their length.
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8]> {
-        let len = self.number()? as usize;
-        let (bytes, rest) = self.0.split_at_checked(len).context("the module ends too early")?;
-        self.0 = rest;
-        Ok(bytes)
-    }
-}
-
-pub(crate) fn write_length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
 }
