@@ -20,6 +20,9 @@ export interface Options {
   regions: readonly string[];
 }
 
+/** What needs a server that knows the keys, and what needs any. */
+const OF_DELIVERY = ["trace", "read-back", "score", "limits"];
+const OF_THE_SERVER = ["keys", "clock", ...OF_DELIVERY];
 const NO_SERVER = "there is no Langfuse server to ask";
 const NO_TRACE = "the trace was not delivered";
 
@@ -30,7 +33,7 @@ export async function examine(env: Variables, options: Options): Promise<Report>
 
   if (!server) {
     report.skip(["dns", "connect", "tls", "server"], "the server's URL cannot be used");
-    report.skip(["keys", "clock", "trace", "read-back", "score", "limits"], NO_SERVER);
+    report.skip(OF_THE_SERVER, NO_SERVER);
     return report;
   }
   const http = new Http(server, options.timeoutMs);
@@ -40,7 +43,7 @@ export async function examine(env: Variables, options: Options): Promise<Report>
   report.add("tls", tls);
   if (!health) {
     report.skip(["server"], "the server cannot be reached");
-    report.skip(["keys", "clock", "trace", "read-back", "score", "limits"], NO_SERVER);
+    report.skip(OF_THE_SERVER, NO_SERVER);
     return report;
   }
   const version = await versionOf(http, health);
@@ -56,7 +59,7 @@ export async function examine(env: Variables, options: Options): Promise<Report>
 
   if (!keys || !config || known.status !== "ok") {
     const refused = known.status === "failed" ? "the keys are not accepted" : "the environment cannot be used";
-    report.skip(["trace", "read-back", "score", "limits"], version.isLangfuse ? refused : NO_SERVER);
+    report.skip(OF_DELIVERY, version.isLangfuse ? refused : NO_SERVER);
     return report;
   }
   const delivery = new Delivery(http, keys, config, options.timeoutMs);

@@ -3,7 +3,7 @@
 import type { Langfuse } from "./client.js";
 import { current, entering } from "./context.js";
 import type { FlushOptions, ObservationAttributes } from "./core.js";
-import { messageOf } from "./observability.js";
+import { failure } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { watched } from "./results.js";
 
@@ -165,9 +165,6 @@ function finishing(run: () => unknown, finish: () => void): unknown {
   finish();
   return result;
 }
-
-/** Of an invocation that has failed. */
-export const failure = (error: unknown): ObservationAttributes => ({ level: "ERROR", statusMessage: messageOf(error) });
 
 /** What a response says; of other results nothing, which are the user's own affair. */
 function outcome(output: unknown, isPartial: boolean): ObservationAttributes {

@@ -2,11 +2,11 @@
 
 import { read } from "./attributes.js";
 import type { Langfuse } from "./client.js";
-import { activeObservation, current, enter } from "./context.js";
+import { activeObservation, enter } from "./context.js";
 import type { ObservationAttributes, ObservationType } from "./core.js";
 import { Call, startCall, UnderWay } from "./llm.js";
 import { fieldsOf, safely, usageOf } from "./llm-shapes.js";
-import { getLangfuse } from "./observability.js";
+import { activeLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { watched } from "./results.js";
 import { shared } from "./shared.js";
@@ -86,7 +86,7 @@ export function traceLLM<LLM extends LlamaIndexLLM>(llm: LLM, options: TraceLLMO
 const made = () => (shared().made ??= new WeakSet());
 
 function traceCall(llm: object, method: string, params: unknown, call: () => unknown, options: TraceLLMOptions): unknown {
-  const client = options.client ?? options.parent?.client ?? current()?.client ?? getLangfuse();
+  const client = options.client ?? options.parent?.client ?? activeLangfuse();
   if (!client.enabled) return call();
   const says = safely(() => callSays(read(llm, "metadata"), params), {});
   const above = options.parent ?? activeObservation(client) ?? client;
@@ -380,7 +380,7 @@ class Events {
 
   /** Begins below what is current, or below what the caller's call is a part of. */
   #start(key: string, caller: Caller | undefined, begin: (above: Observation | Langfuse) => Call): Call | undefined {
-    const client = this.client ?? current()?.client ?? getLangfuse();
+    const client = this.client ?? activeLangfuse();
     if (!client.enabled) return;
     const active = activeObservation(client);
     const within = this.#partOf(caller, active) ?? active;

@@ -1,10 +1,10 @@
 /** Calls of language models: generations with model, parameters, messages, output, usage and first token, that end once. */
 
 import type { Langfuse } from "./client.js";
-import { activeObservation, current } from "./context.js";
+import { activeObservation } from "./context.js";
 import type { ObservationAttributes } from "./core.js";
 import { requestSays, responseSays } from "./llm-shapes.js";
-import { getLangfuse, messageOf } from "./observability.js";
+import { activeLangfuse, messageOf } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { shared } from "./shared.js";
 
@@ -129,7 +129,7 @@ export class LlmCallbackHandler {
    *   `contents`; everything else is a parameter, such as `temperature`. Of a request of another form, all is the input.
    */
   onLlmStart(id: string, name: string, request: unknown, options?: LlmCallOptions): void {
-    const client = this.#client ?? options?.parent?.client ?? current()?.client ?? getLangfuse();
+    const client = this.#client ?? options?.parent?.client ?? activeLangfuse();
     if (!client.enabled) return;
     const within = options?.parent ?? activeObservation(client);
     this.#calls.add(id, startCall(within ?? client, name, requestSays(request)), within);

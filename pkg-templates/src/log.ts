@@ -2,9 +2,9 @@
 
 import { warn } from "#process";
 import type { Langfuse } from "./client.js";
-import { activeObservation, current } from "./context.js";
+import { activeObservation } from "./context.js";
 import { levelOf, recordLine, type LogLevel } from "./log-event.js";
-import { getLangfuse } from "./observability.js";
+import { activeLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
 
 /** Where a line of a log goes. */
@@ -33,6 +33,6 @@ export interface LogOptions {
 export function log(level: LogLevel, message: string, data?: unknown, options: LogOptions = {}): void {
   const known = levelOf(level);
   if (!known) warn(`langfuse-edge: log: level must be debug, info, warn or error: recorded as info`);
-  const client = options.client ?? options.parent?.client ?? current()?.client ?? getLangfuse();
+  const client = options.client ?? options.parent?.client ?? activeLangfuse();
   recordLine(options.parent ?? activeObservation(client) ?? client, known ?? "DEFAULT", String(message), data);
 }

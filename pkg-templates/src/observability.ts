@@ -2,7 +2,8 @@
 
 import { warn } from "#process";
 import { Langfuse } from "./client.js";
-import type { FlushOptions, FlushReport } from "./core.js";
+import { current } from "./context.js";
+import type { FlushOptions, FlushReport, ObservationAttributes } from "./core.js";
 import { sentenceOf } from "./report.js";
 import { shared } from "./shared.js";
 import { textOf } from "./text.js";
@@ -23,6 +24,11 @@ export function setLangfuseIfUnset(langfuse: Langfuse): void {
  */
 export function getLangfuse(): Langfuse {
   return (shared().langfuse ??= fromEnvironment());
+}
+
+/** The client that is current, else the process-wide one. */
+export function activeLangfuse(): Langfuse {
+  return current()?.client ?? getLangfuse();
 }
 
 function fromEnvironment(): Langfuse {
@@ -97,6 +103,9 @@ async function finish(handlers: FlushHandler[], options: FlushOptions | undefine
   clearTimeout(timer);
   return { ...options, timeoutMs: Math.max(timeoutMs / 2, timeoutMs - (Date.now() - start)) };
 }
+
+/** What an observation says that has failed. */
+export const failure = (error: unknown): ObservationAttributes => ({ level: "ERROR", statusMessage: messageOf(error) });
 
 /** What an error says, whatever was thrown. */
 export function messageOf(error: unknown): string {

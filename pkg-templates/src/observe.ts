@@ -2,9 +2,9 @@
 
 import { warn } from "#process";
 import type { Langfuse } from "./client.js";
-import { activeObservation, current, enter } from "./context.js";
+import { activeObservation, enter } from "./context.js";
 import type { ObservationAttributes, ObservationType } from "./core.js";
-import { getLangfuse, messageOf } from "./observability.js";
+import { activeLangfuse, messageOf } from "./observability.js";
 import type { AttributesOf, Observation, StartObservationOptions } from "./observation.js";
 import { watched } from "./results.js";
 
@@ -44,7 +44,7 @@ export function startObservation<Type extends ObservationType = "span">(
   attributes?: AttributesOf<Type> | null,
   options?: (StartObservationOptions<Type> & Pick<ActiveObservationOptions, "client">) | null,
 ): Observation<Type> {
-  const client = options?.client ?? current()?.client ?? getLangfuse();
+  const client = options?.client ?? activeLangfuse();
   return client.startObservation(name, attributes, options);
 }
 

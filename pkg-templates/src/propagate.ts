@@ -4,7 +4,7 @@ import { warn as say } from "#process";
 import type { Langfuse } from "./client.js";
 import { current, entering } from "./context.js";
 import type { TraceAttributes } from "./core.js";
-import { getLangfuse } from "./observability.js";
+import { activeLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { mergedTrace } from "./trace.js";
 
@@ -41,7 +41,7 @@ export function propagateAttributes<Result>(
   callback: () => Result,
   options: PropagateOptions = {},
 ): Result {
-  const client = options.observation?.client ?? options.client ?? current()?.client ?? getLangfuse();
+  const client = options.observation?.client ?? options.client ?? activeLangfuse();
   const around = current(client);
   const observation = options.observation ?? around?.observation;
   const own: TraceAttributes = {};

@@ -4,8 +4,8 @@ import type { Langfuse } from "./client.js";
 import { withinObservation } from "./context.js";
 import type { FlushOptions } from "./core.js";
 import { hostsWaitUntil } from "./hosts.js";
-import { failure, fetched, invoke } from "./invocation.js";
-import { getLangfuse } from "./observability.js";
+import { fetched, invoke } from "./invocation.js";
+import { failure, getLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
 
 /** How a function is traced. */

@@ -2,9 +2,9 @@
 
 import { read } from "./attributes.js";
 import type { Langfuse } from "./client.js";
-import { activeObservation, current, withinObservation } from "./context.js";
+import { activeObservation, withinObservation } from "./context.js";
 import { fieldsOf } from "./llm-shapes.js";
-import { getLangfuse, messageOf } from "./observability.js";
+import { activeLangfuse, failure } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { flushStep, type StepFlushOptions } from "./workflow.js";
 
@@ -138,7 +138,7 @@ class Run {
     /** Whether somebody gets the error of a step that fails. */
     readonly hasCaller: boolean,
   ) {
-    this.#client = options.client ?? current()?.client ?? getLangfuse();
+    this.#client = options.client ?? activeLangfuse();
     this.#around = activeObservation(this.#client);
   }
 
@@ -175,7 +175,7 @@ class Run {
       if (!this.options.stopEvent) queueMicrotask(() => queueMicrotask(() => this.#running === 0 && this.#end({})));
     };
     const failed = (thrown: unknown): never => {
-      ended({ level: "ERROR", statusMessage: messageOf(thrown) });
+      ended(failure(thrown));
       this.#end({ error: { thrown } });
       throw thrown;
     };
@@ -202,7 +202,7 @@ class Run {
     if (this.#isOver) return;
     this.#isOver = true;
     const { error, output } = outcome;
-    this.#whole.update(error ? { level: "ERROR", statusMessage: messageOf(error.thrown) } : this.#captured("output", output)).end();
+    this.#whole.update(error ? failure(error.thrown) : this.#captured("output", output)).end();
   }
 
   #captured(name: "input" | "output", data: unknown): object {

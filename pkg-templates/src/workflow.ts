@@ -2,8 +2,8 @@
 
 import type { ObservationType } from "./core.js";
 import type { Langfuse } from "./client.js";
-import { activeObservation, current, withinObservation } from "./context.js";
-import { flushLangfuse, getLangfuse, messageOf } from "./observability.js";
+import { activeObservation, withinObservation } from "./context.js";
+import { activeLangfuse, failure, flushLangfuse, getLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { observe, type ObserveOptions } from "./observe.js";
 
@@ -80,7 +80,7 @@ export async function step<Result>(
     }
     return result;
   } catch (error) {
-    observation.update({ level: "ERROR", statusMessage: messageOf(error) });
+    observation.update(failure(error));
     throw error;
   } finally {
     observation.end();
@@ -128,7 +128,7 @@ export function workflowSteps<T extends object>(object: T, options: WorkflowStep
     }
     const observedMethod = observe(method as (...args: unknown[]) => unknown, { ...observed, name });
     const value = function (this: unknown, ...args: unknown[]): unknown {
-      const client = current()?.client ?? getLangfuse();
+      const client = activeLangfuse();
       const parent = activeObservation(client);
       const flushed = () => flushStep(client, parent, { ...(flush !== undefined && { flush }), ...(waitMs !== undefined && { waitMs }) });
       let result;

@@ -58,38 +58,27 @@ async fn everything_that_can_be_said_arrives_whether_it_is_said_before_or_after_
     let langfuse = receiver.client();
     let messages = [Message { role: "user", content: "Why?" }];
     let first_token = Timestamp::from(then());
-    let before = langfuse
-        .generation("before")
-        .input(&messages)
-        .output("Because.")
-        .metadata("attempt", &2)
-        .level(Level::Debug)
-        .status_message("fine")
-        .version("1.2.3")
-        .environment("staging")
-        .model("gpt-4o")
-        .model_parameters(&json!({ "temperature": 0.5 }))
-        .usage_details(&json!({ "input": 5, "input_cached": 3, "output": 7 }))
-        .cost_details(&json!({ "input": 0.001 }))
-        .completion_start_time(first_token)
-        .prompt("answer", 3)
-        .start();
+    macro_rules! saying_everything {
+        ($observation:expr) => {
+            $observation
+                .input(&messages)
+                .output("Because.")
+                .metadata("attempt", &2)
+                .level(Level::Debug)
+                .status_message("fine")
+                .version("1.2.3")
+                .environment("staging")
+                .model("gpt-4o")
+                .model_parameters(&json!({ "temperature": 0.5 }))
+                .usage_details(&json!({ "input": 5, "input_cached": 3, "output": 7 }))
+                .cost_details(&json!({ "input": 0.001 }))
+                .completion_start_time(first_token)
+                .prompt("answer", 3)
+        };
+    }
+    let before = saying_everything!(langfuse.generation("before")).start();
     let after = langfuse.generation("after").start();
-    after
-        .input(&messages)
-        .output("Because.")
-        .metadata("attempt", &2)
-        .level(Level::Debug)
-        .status_message("fine")
-        .version("1.2.3")
-        .environment("staging")
-        .model("gpt-4o")
-        .model_parameters(&json!({ "temperature": 0.5 }))
-        .usage_details(&json!({ "input": 5, "input_cached": 3, "output": 7 }))
-        .cost_details(&json!({ "input": 0.001 }))
-        .completion_start_time(first_token)
-        .prompt("answer", 3)
-        .end();
+    saying_everything!(after).end();
     before.end();
 
     assert!(langfuse.flush().await.ok);

@@ -72,7 +72,7 @@ async fn examine(options: &Options) -> Report {
 
     let Some(base_url) = environment.server else {
         report.skip(&["dns", "connect", "tls", "server"], "the server's URL cannot be used");
-        report.skip(&["keys", "clock", "trace", "read-back", "score", "limits"], NO_SERVER);
+        report.skip(&OF_THE_SERVER, NO_SERVER);
         return report;
     };
     let http = match Http::new(&base_url, options.timeout) {
@@ -80,7 +80,7 @@ async fn examine(options: &Options) -> Report {
         Err(why) => {
             report.add("dns", Verdict::failed(why, "check the certificates and the proxy of this machine"));
             report.skip(&["connect", "tls", "server"], "there is no HTTP client");
-            report.skip(&["keys", "clock", "trace", "read-back", "score", "limits"], NO_SERVER);
+            report.skip(&OF_THE_SERVER, NO_SERVER);
             return report;
         }
     };
@@ -90,7 +90,7 @@ async fn examine(options: &Options) -> Report {
     report.add("tls", tls);
     let Some(health) = health else {
         report.skip(&["server"], "the server cannot be reached");
-        report.skip(&["keys", "clock", "trace", "read-back", "score", "limits"], NO_SERVER);
+        report.skip(&OF_THE_SERVER, NO_SERVER);
         return report;
     };
     let (verdict, is_langfuse) = server::version(&http, &health).await;
@@ -110,7 +110,7 @@ async fn examine(options: &Options) -> Report {
 
     let (Some(config), Some(keys), true) = (environment.config, keys, may_send) else {
         let why = if is_langfuse { refused } else { NO_SERVER };
-        report.skip(&["trace", "read-back", "score", "limits"], why);
+        report.skip(&OF_DELIVERY, why);
         return report;
     };
     let delivery = Delivery { http: &http, keys: &keys, options: config, budget: options.timeout };
@@ -134,5 +134,9 @@ async fn examine(options: &Options) -> Report {
     report
 }
 
+/// What needs a server that can be asked.
+const OF_THE_SERVER: [&str; 6] = ["keys", "clock", "trace", "read-back", "score", "limits"];
+/// What needs one that knows the keys.
+const OF_DELIVERY: [&str; 4] = ["trace", "read-back", "score", "limits"];
 const NO_SERVER: &str = "there is no Langfuse server to ask";
 const NO_TRACE: &str = "the trace was not delivered";
