@@ -228,7 +228,8 @@ AGENT             write_article
 
   test("has delivered every step that it has told of when it is killed", async (t) => {
     const receiver = await receiverFor(t);
-    const server = await serverFor(t, receiver);
+    // Nothing but steps flushes.
+    const server = await serverFor(t, receiver, 10, { LANGFUSE_FLUSH_AT: "100000", LANGFUSE_FLUSH_INTERVAL: "600" });
     const told = counted((ids) => ids.length === 100);
     const ids = await Promise.all(Array.from({ length: 20 }, () => server.run({ topic: "tea", sections: 255 })));
     const watched = Promise.all(ids.map((id) => server.watch(id, told.count)));

@@ -214,7 +214,10 @@ async fn a_second_signal_ends_the_server_at_once() {
 #[tokio::test]
 async fn of_a_server_that_is_killed_every_step_is_there_that_it_has_told_of() {
     let receiver = Receiver::start();
-    let mut server = Server::start(&receiver, 10);
+    let mut example = traced("server", &receiver.url);
+    // Nothing but steps flushes.
+    example.envs([("LANGFUSE_FLUSH_AT", "100000"), ("LANGFUSE_FLUSH_INTERVAL", "600")]);
+    let mut server = Server::spawn(&mut example, 10);
     let (tell, mut heard) = mpsc::unbounded_channel();
     let mut watched = JoinSet::new();
     for _ in 0..20 {
