@@ -94,3 +94,11 @@ pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
 pub use score::{ScoreBuilder, ScoreTarget, ScoreValue};
 pub use time::Timestamp;
 pub use workflow::{Workflow, run_workflow_with_flush, step};
+
+/// The Rust in the documents compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/quick-starts.md")]
+#[doc = include_str!("../docs/recording.md")]
+#[doc = include_str!("../docs/usage.md")]
+#[doc = include_str!("../docs/workflows.md")]
+mod documents {}

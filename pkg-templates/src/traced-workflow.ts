@@ -10,12 +10,15 @@ import { flushStep, type StepFlushOptions } from "./workflow.js";
 
 /** A type of events: what makes them, and knows its own. */
 export interface WorkflowEventType<Data = any> {
+  /** An event of this type. */
   with(data: Data): { readonly data: Data };
+  /** Whether an event is of this type. */
   include(event: unknown): boolean;
 }
 
 /** The part of a workflow that is used. */
 export interface LlamaIndexWorkflow {
+  /** A run of the workflow. */
   createContext(...args: any[]): any;
 }
 

@@ -157,6 +157,18 @@ fn the_changelog_knows_this_version_or_that_it_is_unreleased() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn every_document_with_rust_is_compiled() {
+    let library = read("src/lib.rs");
+    let documents = fs::read_dir(root().join("docs")).expect("docs can be listed");
+    let names = documents.map(|entry| entry.expect("docs can be read").file_name());
+    for name in names.map(|name| format!("docs/{}", name.display())).filter(|name| name.ends_with(".md")) {
+        let has_rust = read(&name).contains("```rust");
+        let is_compiled = library.contains(&format!("include_str!(\"../{name}\")"));
+        assert_eq!(has_rust, is_compiled, "src/lib.rs: `mod documents` must have {name} when that has Rust");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn both_packages_have_the_same_license() {
     let license = env!("CARGO_PKG_LICENSE");
     assert!(!license.is_empty(), "Cargo.toml: license must not be empty");

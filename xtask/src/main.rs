@@ -2,6 +2,7 @@
 
 mod demo;
 mod dist;
+mod docs;
 mod exports;
 mod faults;
 mod glue;
@@ -28,6 +29,7 @@ Usage: cargo xtask <command>
 
   setup          install what building needs, once: wasm32 std, wasm-bindgen, wasm-pack, npm packages
   dist           build the npm package into pkg/ and print its sizes
+  docs           write the API references of the crate (rustdoc) and of the npm package (TypeDoc)
   demo [--keep]  run the email Worker against a local receiver and show its traces;
                  --keep leaves the receiver running afterwards
   faults [--full] [<fault or client>...]
@@ -66,6 +68,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         ["dist"] => dist::run(&project, &setup::run(&project)?).map(|()| ExitCode::SUCCESS),
+        ["docs"] => docs::run(&project, &setup::run(&project)?),
         ["demo"] => demo::run(&project, &setup::run(&project)?, false),
         ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
         ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),

@@ -56,6 +56,12 @@ pub(crate) fn runtimes(project: &Project) -> Result<Runtimes> {
     Ok(Runtimes { modules, chromium })
 }
 
+/// The program that writes the reference of the npm package.
+pub(crate) fn typedoc(project: &Project) -> Result<PathBuf> {
+    let modules = Cache::open()?.npm_install(project, "typedoc", &project.root.join("xtask/typedoc"))?;
+    Ok(modules.join("typedoc/bin/typedoc"))
+}
+
 fn find_chromium(project: &Project) -> Option<String> {
     ["chromium", "google-chrome"].into_iter().find_map(|name| {
         cmd!(project.sh, "which {name}").quiet().ignore_stderr().read().ok().filter(|path| !path.is_empty())
