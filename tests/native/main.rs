@@ -17,6 +17,8 @@ mod receiver;
 #[cfg(feature = "macros")]
 mod refusals;
 mod scores;
+#[cfg(unix)]
+mod server;
 mod sink;
 #[cfg(feature = "tracing")]
 mod tracing;
