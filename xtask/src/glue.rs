@@ -121,7 +121,10 @@ function writeText(at, text) {
 /// its own, is decoded once.
 const REFLECT: [(&str, &str); 4] = [
     ("Reflect.get(arg0, arg1)", "arg0[arg1]"),
-    ("Reflect.get(arg0, getStringFromWasm0(arg1, arg2))", "arg0[nameAt(arg1, arg2)]"),
+    (
+        "Reflect.get(arg0, getStringFromWasm0(arg1, arg2))",
+        "arg0[names[arg1 * 64 + arg2] ??= getStringFromWasm0(arg1, arg2)]",
+    ),
     (
         "Reflect.set(arg0, getStringFromWasm0(arg1, arg2), getStringFromWasm0(arg3, arg4))",
         "arg0[getStringFromWasm0(arg1, arg2)] = getStringFromWasm0(arg3, arg4)",
@@ -131,12 +134,7 @@ const REFLECT: [(&str, &str); 4] = [
         "arg0[getStringFromWasm0(arg1, arg2)] = arg3",
     ),
 ];
-const NAME_AT: &str = "\
-const names = {};
-function nameAt(ptr, len) {
-    return names[ptr * 64 + len] ??= getStringFromWasm0(ptr, len);
-}
-";
+const NAMES: &str = "const names = {};\n";
 
 /// Of a class that the TypeScript layer does not use it for: it has `takeOver`.
 const UPDATE: [&str; 2] = ["    update(attributes) {\n", "    }\n"];
@@ -256,7 +254,7 @@ fn shorten(glue: &str) -> Result<String> {
         "core.js makes its registries in another way: did wasm-bindgen change?"
     );
     glue = glue.replace(REGISTRY[0], REGISTRY[1]);
-    Ok([&glue, WRITE, NAME_AT, REGISTRY_OF].concat())
+    Ok([&glue, WRITE, NAMES, REGISTRY_OF].concat())
 }
 
 /// There has to be one.
