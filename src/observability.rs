@@ -53,11 +53,7 @@ fn lock() -> MutexGuard<'static, Option<Langfuse>> {
 pub async fn flush_langfuse() -> FlushReport {
     let report = langfuse().flush().await;
     if !report.ok {
-        let FlushReport { delivered, retained, dropped, rejected, .. } = &report;
-        host::warn(&format!(
-            "Langfuse flush: {delivered} delivered, {} rejected, {retained} retained, {dropped} dropped",
-            rejected.len()
-        ));
+        host::warn(&format!("Langfuse flush: {report}"));
     }
     report
 }

@@ -1,5 +1,6 @@
 //! What became of the records a flush covered.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,10 @@ pub struct FlushReport {
     pub drop_reasons: DropReasons,
     /// Records accepted by a durable overflow queue.
     pub handed_over: u64,
+    /// Why a flush is not `ok`, when the server has not answered as it should since: the HTTP status of its last answer, 401 for
+    /// wrong keys; 0 when there was none, or one that a host does not show, such as a redirect.
+    #[serde(default)]
+    pub last_status: Option<u16>,
     /// Requests of this flush that got an answer.
     pub requests: u64,
     /// Requests this flush started.
@@ -134,6 +139,23 @@ impl FlushReport {
         self.dropped = self.drop_reasons.iter().map(|(_, count)| count).sum();
         self.ok = retained + self.dropped + self.handed_over == 0 && self.rejected.is_empty();
         self.duration_ms = duration.as_secs() * 1000 + u64::from(duration.subsec_millis());
+    }
+}
+
+/// In a sentence, with what to do where that is known.
+impl fmt::Display for FlushReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { delivered, rejected, retained, dropped, last_status, .. } = self;
+        let rejected = rejected.len();
+        write!(f, "{delivered} delivered, {rejected} rejected, {retained} retained, {dropped} dropped")?;
+        match last_status {
+            None => Ok(()),
+            Some(0) => f.write_str(": the server gives no answer"),
+            Some(status @ (401 | 403)) => {
+                write!(f, ": the server answers {status}: check the keys and the base URL")
+            }
+            Some(status) => write!(f, ": the server answers {status}"),
+        }
     }
 }
 

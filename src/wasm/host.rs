@@ -198,6 +198,9 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
     }
     set(&object, "dropReasons", &reasons);
     set_number(&object, "handedOver", report.handed_over as f64);
+    if let Some(status) = report.last_status {
+        set_number(&object, "lastStatus", status.into());
+    }
     set_number(&object, "requests", report.requests as f64);
     set_number(&object, "attempts", report.attempts as f64);
     set_number(&object, "ambiguous", report.ambiguous as f64);
