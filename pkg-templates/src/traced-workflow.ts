@@ -23,6 +23,12 @@ export interface LlamaIndexWorkflow {
   createContext(...args: any[]): any;
 }
 
+/** The part of an agent that is used. */
+export interface LlamaIndexAgent extends LlamaIndexWorkflow {
+  /** Asks the agent, and gives its answer. */
+  run(...args: any[]): unknown;
+}
+
 /** How a workflow of LlamaIndex's is recorded. */
 export interface TraceWorkflowOptions<Start, Stop> extends StepFlushOptions {
   /** What the whole is called. Default: the name of the agent, else `workflow`. */
@@ -52,10 +58,7 @@ export interface RunsWorkflow<Start, Stop> {
  *
  * @throws Error when it has no `createContext`.
  */
-export function traceWorkflow<W extends LlamaIndexWorkflow & { run(...args: any[]): unknown }>(
-  workflow: W,
-  options?: TraceWorkflowOptions<any, any>,
-): W;
+export function traceWorkflow<W extends LlamaIndexAgent>(workflow: W, options?: TraceWorkflowOptions<any, any>): W;
 /**
  * A workflow of LlamaIndex's whose runs are recorded: an observation for the whole, and one below it for each step, with the data
  * of the events that went in and came out. A step that begins while the one that sent its event is running comes below that. Steps
