@@ -55,6 +55,6 @@ export type { LambdaContext, RequestHandlerOptions, ServerlessOptions } from "./
 export { withLangfuse } from "./worker.js";
 export type { WithLangfuseOptions } from "./worker.js";
 export { traceWorkflow } from "./traced-workflow.js";
-export type { LlamaIndexWorkflow, RunsWorkflow, TraceWorkflowOptions, WorkflowEventType } from "./traced-workflow.js";
+export type { LlamaIndexAgent, LlamaIndexWorkflow, RunsWorkflow, TraceWorkflowOptions, WorkflowEventType } from "./traced-workflow.js";
 export { runWorkflowWithFlush, step, workflowSteps } from "./workflow.js";
 export type { StepFlushOptions, StepOptions, Workflow, WorkflowStepsOptions } from "./workflow.js";
