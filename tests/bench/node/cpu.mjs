@@ -10,7 +10,7 @@ import { withServers } from "./support/servers.mjs";
 const PROCESS = fileURLToPath(new URL("cpu-process.mjs", import.meta.url));
 /** Bytes of payload, how many traces of it are recorded, and after how many of them is a flush. */
 const SIZES = [
-  { bytes: 200, traces: 4000, warmUp: 4000, perFlush: 100 },
+  { bytes: 200, traces: 2000, warmUp: 2000, perFlush: 100 },
   { bytes: 2000, traces: 4000, warmUp: 4000, perFlush: 100 },
   { bytes: 20_000, traces: 1000, warmUp: 1000, perFlush: 100 },
   { bytes: 200_000, traces: 300, warmUp: 300, perFlush: 100 },

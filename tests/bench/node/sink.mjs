@@ -1,7 +1,9 @@
 // Takes what the receiver, a Langfuse server of today, does not: what other clients send, and what Langfuse's client sent in
-// version 3. It counts each observation once, and tells how many at the paths at which the receiver does.
+// version 3. It counts each observation once, tells how many at the paths at which the receiver does, and fails on purpose as
+// that does.
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 
@@ -10,6 +12,8 @@ const ROUTES = { "/floor": floor, "/api/public/ingestion": ingestion, "/batch/":
 
 let seen = new Set();
 let requests = 0;
+let fault = {};
+let faultSince = 0;
 
 const server = createServer(async (request, response) => {
   const { pathname } = new URL(request.url, "http://sink");
@@ -20,14 +24,29 @@ const server = createServer(async (request, response) => {
     requests = 0;
     return say(200, {});
   }
+  if (pathname === "/dev/faults") {
+    fault = JSON.parse((await request.toArray()).join(""));
+    faultSince = performance.now();
+    return say(200, {});
+  }
   if (pathname === "/info") return say(200, { version: "0.10.0", batch_ingest_config: { use_multipart_endpoint: true, size_limit: 100, size_limit_bytes: 20_971_520 } });
   const parts = [];
   for await (const part of request) parts.push(part);
   let body = Buffer.concat(parts);
+  const size = body.length;
   if (request.headers["content-encoding"] === "gzip") body = await unzip(body);
   const route = ROUTES[pathname];
   if (!route || request.method !== "POST") return say(404, { path: pathname });
   requests++;
+  if (fault.delayMs) await sleep(fault.delayMs);
+  const isOver = requests > (fault.first ?? Infinity) || performance.now() - faultSince > (fault.forMs ?? Infinity);
+  if (size > (fault.maxBodyBytes ?? Infinity)) return say(413, { error: "Request body too large" });
+  if (!isOver && fault.hang) return;
+  if (!isOver && fault.reset) return request.socket.resetAndDestroy();
+  if (!isOver && fault.status) {
+    if (fault.retryAfter) response.setHeader("retry-after", fault.retryAfter);
+    return say(fault.status, { message: "the sink fails on purpose" });
+  }
   say(...route(body));
 });
 
@@ -38,7 +57,7 @@ function floor(body) {
 
 function ingestion(body) {
   const { batch } = JSON.parse(body);
-  for (const { type, body } of batch) if (/^(span|generation)-create$/.test(type)) seen.add(body.id);
+  for (const { type, body } of batch) if (/^(span|generation|event)-create$/.test(type)) seen.add(body.id);
   return [207, { successes: batch.map(({ id }) => ({ id, status: 201 })), errors: [] }];
 }
 

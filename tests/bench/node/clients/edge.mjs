@@ -3,8 +3,8 @@ import { Langfuse } from "langfuse-edge";
 
 import { MODEL, USAGE } from "../payload.mjs";
 
-export function start({ url, publicKey, secretKey }) {
-  const langfuse = new Langfuse({ baseUrl: url, publicKey, secretKey });
+export function start({ url, publicKey, secretKey, flushAt }) {
+  const langfuse = new Langfuse({ baseUrl: url, publicKey, secretKey, flushAt });
   return {
     langfuse,
     trace({ messages, reply }) {
@@ -13,6 +13,7 @@ export function start({ url, publicKey, secretKey }) {
       generation.update({ output: reply, usageDetails: USAGE }).end();
       root.end();
     },
+    generation: (input) => langfuse.startObservation("event", { model: MODEL, input }, { asType: "generation" }).end(),
     flush: () => langfuse.flush(),
   };
 }

@@ -3,14 +3,15 @@ import { Langfuse } from "langfuse";
 
 import { MODEL, USAGE } from "../payload.mjs";
 
-export function start({ url, publicKey, secretKey }) {
-  const langfuse = new Langfuse({ baseUrl: url, publicKey, secretKey });
+export function start({ url, publicKey, secretKey, flushAt }) {
+  const langfuse = new Langfuse({ baseUrl: url, publicKey, secretKey, flushAt });
   return {
     trace({ messages, reply }) {
       const root = langfuse.trace({ name: "request" }).span({ name: "request" });
       root.generation({ name: "answer", model: MODEL, input: messages }).end({ output: reply, usageDetails: USAGE });
       root.end();
     },
+    generation: (input) => langfuse.event({ name: "event", input }),
     flush: () => langfuse.flushAsync(),
   };
 }

@@ -6,9 +6,9 @@ import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
 
 import { MODEL, USAGE } from "../payload.mjs";
 
-export function start({ url, publicKey, secretKey }, exportMode = "batched") {
+export function start({ url, publicKey, secretKey, flushAt }, exportMode = "batched") {
   configureGlobalLogger({ level: LogLevel.ERROR });
-  const processor = new LangfuseSpanProcessor({ baseUrl: url, publicKey, secretKey, exportMode });
+  const processor = new LangfuseSpanProcessor({ baseUrl: url, publicKey, secretKey, flushAt, exportMode });
   setLangfuseTracerProvider(new BasicTracerProvider({ spanProcessors: [processor] }));
   return {
     trace({ messages, reply }) {
@@ -17,6 +17,7 @@ export function start({ url, publicKey, secretKey }, exportMode = "batched") {
       generation.update({ output: reply, usageDetails: USAGE }).end();
       root.end();
     },
+    generation: (input) => startObservation("event", { model: MODEL, input }, { asType: "generation" }).end(),
     flush: () => processor.forceFlush(),
   };
 }

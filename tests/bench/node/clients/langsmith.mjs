@@ -3,8 +3,8 @@ import { Client, RunTree } from "langsmith";
 
 import { MODEL, USAGE } from "../payload.mjs";
 
-export function start({ url }) {
-  const client = new Client({ apiUrl: url, apiKey: "lsv2_bench" });
+export function start({ url, flushAt }) {
+  const client = new Client({ apiUrl: url, apiKey: "lsv2_bench", batchSizeLimit: flushAt });
   return {
     trace({ messages, reply }) {
       const root = new RunTree({ name: "request", run_type: "chain", client, tracingEnabled: true, project_name: "bench" });
@@ -15,6 +15,11 @@ export function start({ url }) {
       const usage_metadata = { input_tokens: USAGE.input, output_tokens: USAGE.output, total_tokens: USAGE.input + USAGE.output };
       void generation.end({ reply, usage_metadata }).then(() => generation.patchRun());
       void root.end().then(() => root.patchRun());
+    },
+    generation(input) {
+      const run = new RunTree({ name: "event", run_type: "llm", inputs: { input }, client, tracingEnabled: true, project_name: "bench" });
+      void run.postRun();
+      void run.end({}).then(() => run.patchRun());
     },
     async flush() {
       // What `end` goes on with.

@@ -3,8 +3,8 @@ import { PostHog } from "posthog-node";
 
 import { MODEL, USAGE } from "../payload.mjs";
 
-export function start({ url }) {
-  const posthog = new PostHog("phc_bench", { host: url });
+export function start({ url, flushAt }) {
+  const posthog = new PostHog("phc_bench", { host: url, flushAt });
   return {
     trace({ messages, reply }) {
       const ids = { $ai_trace_id: crypto.randomUUID(), $ai_span_id: crypto.randomUUID() };
@@ -12,6 +12,10 @@ export function start({ url }) {
       Object.assign(properties, { $ai_output_choices: reply, $ai_input_tokens: USAGE.input, $ai_output_tokens: USAGE.output });
       posthog.capture({ distinctId: "bench", event: "$ai_generation", properties });
       posthog.capture({ distinctId: "bench", event: "$ai_trace", properties: { $ai_trace_id: ids.$ai_trace_id, $ai_span_name: "request" } });
+    },
+    generation(input) {
+      const properties = { $ai_trace_id: crypto.randomUUID(), $ai_span_name: "event", $ai_model: MODEL, $ai_input: input };
+      posthog.capture({ distinctId: "bench", event: "$ai_generation", properties });
     },
     flush: () => posthog.flush(),
   };

@@ -1,0 +1,17 @@
+// A process that has just begun, as the first invocation of a Lambda function: import, construct, and with `traces` record and flush.
+const { client, target, traces } = JSON.parse(process.argv[2]);
+const { moduleOf } = await import("./clients.mjs");
+const { payload } = await import("./payload.mjs");
+const values = payload(2000);
+setInterval(() => {}, 1 << 30);
+
+const begun = performance.now();
+const before = process.cpuUsage();
+const { start } = await import(moduleOf(client));
+const { trace, flush } = start(target);
+const ready = performance.now() - begun;
+for (let done = 0; done < traces; done++) trace(values);
+await flush()?.catch?.(() => {});
+const { user, system } = process.cpuUsage(before);
+console.log(JSON.stringify({ ready, wall: performance.now() - begun, cpu: (user + system) / 1000 }));
+process.exit();
