@@ -8,13 +8,13 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::client::Langfuse;
-use crate::observability::active_langfuse;
+use crate::process_wide::active_langfuse;
 use crate::observation::{Field, ObservationKind};
 use crate::observed::{self, Running};
 use crate::recording::{ObservationBuilder, ObservationHandle};
 use crate::stream::Items;
 pub use crate::stream::Part;
-use crate::workflow::STEP_FLUSH_BUDGET;
+use crate::workflow::{StepFlush, flushed};
 
 /// Begins to describe the observation of a call.
 pub fn builder(langfuse: Option<&Langfuse>, name: &str, kind: ObservationKind) -> ObservationBuilder {
@@ -216,11 +216,9 @@ pub async fn run_step<F: Future>(
     builder: ObservationBuilder,
     body: F,
     part: impl FnOnce(&F::Output) -> Part,
+    flush: StepFlush,
 ) -> F::Output {
-    let langfuse = builder.langfuse().clone();
-    let output = run(builder, body, part).await;
-    langfuse.flush_within(STEP_FLUSH_BUDGET).await;
-    output
+    flushed(builder.langfuse().clone(), flush, run(builder, body, part)).await
 }
 
 /// A future whose output is known to be `T`, so that the compiler need not guess it.

@@ -13,6 +13,7 @@ pub mod sampling;
 pub mod wire;
 
 mod flush;
+mod health;
 mod lane;
 mod lease;
 mod queue;
@@ -39,7 +40,7 @@ pub use native::parse_verdicts;
 #[cfg(all(feature = "tracing", not(target_arch = "wasm32")))]
 pub use native::LangfuseLayer;
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{FlushGuard, init, init_with, shutdown_signal};
+pub use native::{FlushGuard, flush_langfuse_blocking, init, init_with, shutdown_signal};
 
 #[cfg(feature = "stream")]
 #[doc(hidden)]
@@ -48,9 +49,11 @@ mod client;
 mod context;
 mod describe;
 mod llm;
-mod observability;
+pub mod observability;
 mod observed;
+mod panics;
 mod plain;
+mod process_wide;
 mod propagate;
 mod recording;
 mod score;
@@ -86,11 +89,12 @@ pub use describe::Usage;
 pub use error::Error;
 pub use id::{ObservationId, SpanContext, TraceId};
 pub use llm::{LlmCall, LlmCallbackHandler, TracedLlm, trace_llm};
-pub use observability::{flush_langfuse, langfuse, observe, set_langfuse};
+pub use observability::{add_flush_handler, flush_langfuse, flush_langfuse_within};
 pub use observation::{Level, ObservationKind};
+pub use process_wide::{langfuse, observe, set_langfuse};
 pub use propagate::{PropagatedAttributes, propagate_attributes};
 pub use recording::{Observation, ObservationBuilder, ObservationHandle};
 pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
 pub use score::{ScoreBuilder, ScoreTarget, ScoreValue};
 pub use time::Timestamp;
-pub use workflow::{Workflow, run_workflow_with_flush, step};
+pub use workflow::{StepFlush, Workflow, run_workflow_with_flush, step};

@@ -65,6 +65,12 @@ impl Open {
         Place(place)
     }
 
+    /// How many are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.len
+    }
+
     /// An observation that is open.
     pub fn get(&mut self, place: Place, context: SpanContext) -> Option<&mut ObservationData> {
         let slot = self.slots.get_mut(place.0 as usize)?;

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use crate::client::Langfuse;
 use crate::context::{self, Context};
-use crate::observability::langfuse;
+use crate::process_wide::langfuse;
 use crate::observation::{Field, TraceAttributes};
 use crate::platform::host;
 

@@ -1,5 +1,6 @@
 //! What became of the records a flush covered.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -134,6 +135,18 @@ impl FlushReport {
         self.dropped = self.drop_reasons.iter().map(|(_, count)| count).sum();
         self.ok = retained + self.dropped + self.handed_over == 0 && self.rejected.is_empty();
         self.duration_ms = duration.as_secs() * 1000 + u64::from(duration.subsec_millis());
+    }
+}
+
+/// In one line.
+impl fmt::Display for FlushReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { delivered, rejected, retained, dropped, .. } = self;
+        let rejected = rejected.len();
+        write!(
+            f,
+            "langfuse-edge: flush: {delivered} delivered, {rejected} rejected, {retained} retained, {dropped} dropped"
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use super::convert::{self, Score};
 use super::host::{self, Account};
 use crate::client;
 use crate::config::Options;
+use crate::exporter::FlushSettings;
 use crate::observation::Level;
 use crate::recording::{self, ObservationBuilder};
 
@@ -140,7 +141,8 @@ impl Langfuse {
         &self,
         #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
     ) -> PromiseOfFlushReport {
-        self.inner.shutdown_promise(convert::flush_budget(options)).unchecked_into()
+        let last = FlushSettings::last(convert::flush_budget(options));
+        self.inner.promise(last, &JsValue::UNDEFINED).unchecked_into()
     }
 }
 

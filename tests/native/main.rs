@@ -7,17 +7,20 @@ mod endings;
 mod examples;
 mod flush;
 mod llm;
+mod observability;
 mod observations;
 #[cfg(feature = "macros")]
 mod observe;
 mod open;
 #[cfg(unix)]
 mod process;
+mod process_wide;
 mod receiver;
 #[cfg(feature = "macros")]
 mod refusals;
 mod scores;
 mod sink;
+mod steps;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod workflow;

@@ -2,11 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::client::Langfuse;
+use crate::client::{Langfuse, WhyDisabled};
 use crate::context::Context;
 use crate::platform::host;
 use crate::recording::ObservationBuilder;
-use crate::report::FlushReport;
 
 static LANGFUSE: Mutex<Option<Langfuse>> = Mutex::new(None);
 
@@ -26,7 +25,8 @@ pub fn langfuse() -> Langfuse {
     // Made without the lock: a warning may run code of the user's that asks for the client.
     let made = Langfuse::from_env().unwrap_or_else(|error| {
         host::warn(&format!("langfuse-edge: tracing is disabled: {error}"));
-        Langfuse::disabled()
+        // It is said as long as the process lives.
+        Langfuse::disabled_because(WhyDisabled::Unusable(error.message().to_owned().leak()))
     });
     lock().get_or_insert(made).clone()
 }
@@ -44,20 +44,4 @@ pub(crate) fn active_langfuse() -> Langfuse {
 
 fn lock() -> MutexGuard<'static, Option<Langfuse>> {
     LANGFUSE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Sends everything the process-wide client has recorded so far, and waits until it is settled.
-///
-/// It never fails: what could not be delivered is logged as one warning and is in the report. A no-op when Langfuse
-/// is not configured.
-pub async fn flush_langfuse() -> FlushReport {
-    let report = langfuse().flush().await;
-    if !report.ok {
-        let FlushReport { delivered, retained, dropped, rejected, .. } = &report;
-        host::warn(&format!(
-            "Langfuse flush: {delivered} delivered, {} rejected, {retained} retained, {dropped} dropped",
-            rejected.len()
-        ));
-    }
-    report
 }
