@@ -12,7 +12,7 @@ use crate::exporter::{FlushSettings, Scope};
 use crate::id::TraceId;
 use crate::observation::ObservationData;
 use crate::open::Open;
-use crate::platform::{self, Driver, host};
+use crate::platform::{self, Driver, WhyDisabled, host};
 use crate::recording::{ObservationBuilder, ObservationHandle};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
@@ -23,26 +23,8 @@ use crate::wire::{self, ScoreData};
 /// Recording never fails, never blocks and never panics because of the network or the server.
 #[derive(Clone, Debug)]
 pub struct Langfuse {
-    state: Arc<State>,
-}
-
-#[derive(Debug)]
-enum State {
-    Enabled(Enabled),
-    Disabled(WhyDisabled),
-}
-
-/// Why a client records nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum WhyDisabled {
-    /// Who made it wanted so.
-    MadeSo,
-    /// An option says so.
-    SwitchedOff,
-    /// An option is not set.
-    Missing(&'static str),
-    /// An option cannot be used.
-    Unusable(&'static str),
+    enabled: Option<Arc<Enabled>>,
+    why_disabled: WhyDisabled,
 }
 
 #[derive(Debug)]
@@ -132,13 +114,13 @@ impl Langfuse {
             Setup::Enabled(config) => {
                 let driver = Driver::start(&config)?;
                 let enabled = Enabled { driver, config, open: Mutex::default() };
-                Ok(Self { state: Arc::new(State::Enabled(enabled)) })
+                Ok(Self { enabled: Some(Arc::new(enabled)), why_disabled: WhyDisabled::default() })
             }
             Setup::Disabled { missing } => {
                 if let Some(missing) = missing {
                     warn_once(missing);
                 }
-                Ok(Self::disabled_because(missing.map_or(WhyDisabled::SwitchedOff, WhyDisabled::Missing)))
+                Ok(Self::disabled_because(WhyDisabled::for_want_of(missing)))
             }
         }
     }
@@ -146,25 +128,21 @@ impl Langfuse {
     /// A client whose every call is a no-op.
     #[must_use]
     pub fn disabled() -> Self {
-        Self::disabled_because(WhyDisabled::MadeSo)
+        Self::disabled_because(WhyDisabled::because("it was made by Langfuse::disabled()"))
     }
 
-    pub(crate) fn disabled_because(why: WhyDisabled) -> Self {
-        Self { state: Arc::new(State::Disabled(why)) }
+    pub(crate) fn disabled_because(why_disabled: WhyDisabled) -> Self {
+        Self { enabled: None, why_disabled }
     }
 
-    /// Why it is disabled, if it is.
-    pub(crate) fn why_disabled(&self) -> Option<WhyDisabled> {
-        match &*self.state {
-            State::Enabled(_) => None,
-            State::Disabled(why) => Some(*why),
-        }
+    pub(crate) fn why_disabled(&self) -> Option<&str> {
+        self.why_disabled.words()
     }
 
     /// Whether anything is recorded.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.enabled().is_some()
+        self.enabled.is_some()
     }
 
     /// Begins to describe an observation: a child of the current one, or the root of a new trace.
@@ -279,10 +257,7 @@ impl Langfuse {
     }
 
     pub(crate) fn enabled(&self) -> Option<&Enabled> {
-        match &*self.state {
-            State::Enabled(enabled) => Some(enabled),
-            State::Disabled(_) => None,
-        }
+        self.enabled.as_deref()
     }
 
     /// Who records observations of this trace, if anybody does.
@@ -292,7 +267,10 @@ impl Langfuse {
 
     /// Whether both are clones of one client.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.state, &other.state) || !(self.is_enabled() || other.is_enabled())
+        match (&self.enabled, &other.enabled) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 
     /// See [`Enabled::flusher`].

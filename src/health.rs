@@ -1,10 +1,34 @@
-//! How deliveries go, for who asks.
+//! How a client is doing, for who asks: why it is disabled, how its deliveries go.
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::report::FlushReport;
 use crate::retry::Outcome;
 use crate::time::Timestamp;
+
+/// Why a client records nothing, if it does not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WhyDisabled(Option<Arc<str>>);
+
+impl WhyDisabled {
+    pub(crate) fn because(why: &str) -> Self {
+        Self(Some(why.into()))
+    }
+
+    /// Of an option that is not set, or that switches it off.
+    pub(crate) fn for_want_of(missing: Option<&str>) -> Self {
+        match missing {
+            Some(missing) => Self::because(&format!("{missing} is not set")),
+            None => Self::because("enabled (LANGFUSE_TRACING_ENABLED) is false"),
+        }
+    }
+
+    pub(crate) fn words(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
 
 /// What became of a client's flushes.
 #[derive(Clone, Debug, Default)]

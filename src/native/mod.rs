@@ -21,6 +21,7 @@ pub use tracing::LangfuseLayer;
 pub use verdicts::parse_verdicts;
 
 use crate::client::{Langfuse, end_orphans};
+pub(crate) use crate::health::WhyDisabled;
 use crate::report::FlushReport;
 
 /// How long a flush may take unless told otherwise.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::client::{Langfuse, WhyDisabled};
+use crate::client::Langfuse;
 use crate::health::{Health, LastError};
 use crate::process_wide::langfuse;
 use crate::time::Timestamp;
@@ -62,7 +62,7 @@ pub fn status_of(langfuse: &Langfuse) -> Status {
         enabled.map(|enabled| enabled.driver().health()).unwrap_or_default();
     Status {
         enabled: enabled.is_some(),
-        why_disabled: langfuse.why_disabled().map(in_words),
+        why_disabled: langfuse.why_disabled().map(str::to_owned),
         host: enabled.map(|enabled| enabled.config().base_url().to_owned()),
         public_key: enabled.map(|enabled| beginning_of_key(enabled.config().public_key())),
         open: enabled.map_or(0, |enabled| enabled.open().count() as u64),
@@ -73,15 +73,6 @@ pub fn status_of(langfuse: &Langfuse) -> Status {
         lost: stats.rejected + stats.dropped,
         last_delivery,
         last_error,
-    }
-}
-
-fn in_words(why: WhyDisabled) -> String {
-    match why {
-        WhyDisabled::MadeSo => "it was made by Langfuse::disabled()".to_owned(),
-        WhyDisabled::SwitchedOff => "enabled (LANGFUSE_TRACING_ENABLED) is false".to_owned(),
-        WhyDisabled::Missing(option) => format!("{option} is not set"),
-        WhyDisabled::Unusable(problem) => problem.to_owned(),
     }
 }
 

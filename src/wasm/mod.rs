@@ -14,11 +14,33 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::client::{Langfuse, end_orphans};
 use crate::exporter::FlushSettings;
+#[cfg(not(feature = "js"))]
+pub(crate) use crate::health::WhyDisabled;
 use crate::report::FlushReport;
 pub(crate) use driver::Driver;
 
 /// How long a flush may take unless told otherwise: Workers have 30 s after the response for everything.
 pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(25);
+
+/// Nothing here: in the npm package the TypeScript around this module knows why a client is disabled.
+#[cfg(feature = "js")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WhyDisabled;
+
+#[cfg(feature = "js")]
+impl WhyDisabled {
+    pub(crate) fn because(_: &str) -> Self {
+        Self
+    }
+
+    pub(crate) fn for_want_of(_: Option<&str>) -> Self {
+        Self
+    }
+
+    pub(crate) fn words(&self) -> Option<&str> {
+        None
+    }
+}
 
 /// Runs `future` among whatever else the host runs.
 pub(crate) fn run_in_background(future: impl Future<Output = ()> + 'static) {
