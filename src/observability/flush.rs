@@ -134,7 +134,7 @@ pub(crate) async fn let_handlers_finish(langfuse: Langfuse, budget: Duration) ->
     if !langfuse.is_enabled() {
         return budget;
     }
-    let half = budget / 2;
+    let half = budget.mul_f64(0.5);
     let handlers: Vec<_> = lock().all.iter().map(|handler| Arc::clone(&handler.finish)).collect();
     if handlers.is_empty() {
         return budget;
@@ -159,7 +159,7 @@ pub(crate) async fn let_handlers_finish(langfuse: Langfuse, budget: Duration) ->
     })
     .await;
     running.iter().for_each(|_| pass_over("it took too long"));
-    budget.saturating_sub(host::now().since(start)).max(half)
+    (start + budget).since(host::now()).max(half)
 }
 
 pub(crate) fn pass_over(problem: &str) {

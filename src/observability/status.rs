@@ -76,12 +76,12 @@ pub fn status_of(langfuse: &Langfuse) -> Status {
     }
 }
 
-/// A key is ASCII.
 fn beginning_of_key(key: &str) -> String {
-    match key.get(..KEY_LENGTH) {
-        Some(beginning) if beginning.len() < key.len() => format!("{beginning}…"),
-        _ => key.to_owned(),
+    let mut beginning: String = key.chars().take(KEY_LENGTH).collect();
+    if beginning.len() < key.len() {
+        beginning.push('…');
     }
+    beginning
 }
 
 /// For people, in a few lines.
