@@ -204,10 +204,7 @@ impl Langfuse {
     }
 
     /// Begins a flush, which goes on also when nobody waits for its report.
-    pub(crate) fn begin_flush(
-        &self,
-        settings: FlushSettings,
-    ) -> impl Future<Output = FlushReport> + use<> {
+    pub(crate) fn begin_flush(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
         end_orphans();
         let report = self.flusher().map(|driver| driver.flush(settings));
         async move {
@@ -237,6 +234,11 @@ impl Langfuse {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.enabled().map(|enabled| enabled.driver.stats()).unwrap_or_default()
+    }
+
+    /// How many observations have started and not ended.
+    pub(crate) fn open_observations(&self) -> usize {
+        self.enabled().map_or(0, |enabled| enabled.open().count())
     }
 
     /// Records a score, whose JSON `body` has an id or an environment only if it says so.

@@ -13,6 +13,10 @@ pub mod sampling;
 pub mod wire;
 
 mod flush;
+#[cfg_attr(
+    all(target_arch = "wasm32", feature = "js"),
+    expect(dead_code, reason = "of its clients the npm package's TypeScript knows that")
+)]
 mod health;
 mod lane;
 mod lease;

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::client::Langfuse;
-use crate::observability::{flush_in_background, flush_langfuse};
+use crate::observability::flush::{flush_in_background, flush_langfuse};
 use crate::panics::caught;
 use crate::process_wide::observe;
 use crate::recording::ObservationBuilder;
@@ -43,8 +43,8 @@ where
     W: Workflow<Input> + ?Sized,
 {
     let cancelled = WhenLeft(flush_in_background);
-    // What it does before its first await may panic as well.
-    let output = caught(async { workflow.run(input).await }).await;
+    // What it does before its first await may panic as well. In a box, lest the future be twice as large as the workflow's.
+    let output = caught(Box::pin(async { workflow.run(input).await })).await;
     std::mem::forget(cancelled);
     flush_langfuse().await;
     output.unwrap_or_else(|panic| resume_unwind(panic))
@@ -117,11 +117,13 @@ const STEP_FLUSH: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Those of `future`, unchanged; the observation then has level ERROR.
-pub async fn step<T, E: Display>(
+pub fn step<T, E: Display>(
     name: impl Into<String>,
     future: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    observe(name).step(StepFlush::default(), future).await
+) -> impl Future<Output = Result<T, E>> {
+    let future = Box::pin(future);
+    // Which client and observation are current is asked when it runs.
+    async move { observe(name).step(StepFlush::default(), future).await }
 }
 
 impl ObservationBuilder {
@@ -129,25 +131,34 @@ impl ObservationBuilder {
     ///
     /// # Errors
     /// Those of `future`, unchanged.
-    pub async fn step<T, E: Display>(
+    pub fn step<T, E: Display>(
         self,
         flush: StepFlush,
         future: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        flushed(self.langfuse().clone(), flush, self.try_run(future)).await
+    ) -> impl Future<Output = Result<T, E>> {
+        flushed(self.langfuse().clone(), flush, self.try_run(future))
     }
 }
 
 /// Runs `step` and flushes then: in the background, if that panics or is dropped before its end.
-pub(crate) async fn flushed<F: Future>(langfuse: Langfuse, flush: StepFlush, step: F) -> F::Output {
-    let Some(wait) = flush.wait else { return step.await };
-    let left = WhenLeft(|| langfuse.flush_in_background());
-    let output = step.await;
-    std::mem::forget(left);
-    if langfuse.is_enabled() {
-        flush_step(&langfuse, wait).await;
+///
+/// The step is in a box: steps are within steps, and a future within an async function takes its size twice.
+pub(crate) fn flushed<F: Future>(
+    langfuse: Langfuse,
+    flush: StepFlush,
+    step: F,
+) -> impl Future<Output = F::Output> {
+    let step = Box::pin(step);
+    async move {
+        let Some(wait) = flush.wait else { return step.await };
+        let left = WhenLeft(|| langfuse.flush_in_background());
+        let output = step.await;
+        std::mem::forget(left);
+        if langfuse.is_enabled() {
+            flush_step(&langfuse, wait).await;
+        }
+        output
     }
-    output
 }
 
 /// Waits for a flush of what a step has recorded, but no longer than the step may.

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::LlmCall;
 use super::traced::TracedLlm;
 use crate::client::{END_ORPHANS, Langfuse};
-use crate::process_wide::active_langfuse;
 use crate::open::MOST_OPEN;
+use crate::process_wide::active_langfuse;
 use crate::recording::ObservationHandle;
 
 const NEVER_ENDED: &str = "never ended";
@@ -159,9 +159,11 @@ fn listen_to_flushes(calls: &Arc<Calls>) {
     under_way.retain(|known| known.strong_count() > 0 && known.as_ptr() != Arc::as_ptr(calls));
     under_way.push(Arc::downgrade(calls));
     drop(under_way);
-    END_ORPHANS.get_or_init(|| || {
-        let under_way: Vec<_> = lock(&UNDER_WAY).iter().filter_map(Weak::upgrade).collect();
-        under_way.iter().for_each(|calls| give_up_orphans(calls));
+    END_ORPHANS.get_or_init(|| {
+        || {
+            let under_way: Vec<_> = lock(&UNDER_WAY).iter().filter_map(Weak::upgrade).collect();
+            under_way.iter().for_each(|calls| give_up_orphans(calls));
+        }
     });
 }
 

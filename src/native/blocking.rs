@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{DEFAULT_FLUSH_BUDGET, host};
 use crate::client::Langfuse;
-use crate::observability::{has_flush_handlers, let_handlers_finish, pass_over, warn_unless_ok};
+use crate::observability::flush::{has_flush_handlers, let_handlers_finish, pass_over, warn_unless_ok};
 use crate::process_wide::langfuse;
 use crate::report::FlushReport;
 

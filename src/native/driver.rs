@@ -25,7 +25,7 @@ use crate::retry::{self, Decision};
 use crate::wire::Record;
 
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
-const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait to be sent, \
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait, \
     so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
 /// As many records as travel in one request.
@@ -312,7 +312,8 @@ impl Worker {
                     let outcome = self.http.post(request).await;
                     let now = host::now();
                     lock(&self.exporter).handle_response(lease, &outcome, now);
-                    in_vain = (retry::classify(&outcome) != Decision::Delivered).then_some(outcome).or(in_vain);
+                    in_vain =
+                        (retry::classify(&outcome) != Decision::Delivered).then_some(outcome).or(in_vain);
                 }
                 Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
                 Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,

@@ -1,12 +1,9 @@
 //! The tracing of a whole process: its client and its handler of calls of language models, how they are doing, and their
 //! flush.
 
-mod flush;
+pub(crate) mod flush;
 mod status;
 
-pub(crate) use flush::{
-    flush_in_background, has_flush_handlers, let_handlers_finish, pass_over, warn_unless_ok,
-};
 pub use flush::{AddedFlushHandler, add_flush_handler, flush_langfuse, flush_langfuse_within};
 pub use status::{Status, status, status_of};
 

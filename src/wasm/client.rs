@@ -122,7 +122,7 @@ impl Langfuse {
     /// Totals since the client was made.
     #[wasm_bindgen(unchecked_return_type = "Stats")]
     pub fn stats(&self) -> JsValue {
-        convert::stats(&self.inner.stats())
+        convert::stats(&self.inner.stats(), self.inner.open_observations())
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly

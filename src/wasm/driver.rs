@@ -26,7 +26,7 @@ use crate::table::Table;
 use crate::time::Timestamp;
 use crate::wire::Record;
 
-const QUEUE_IS_FULL: &str = "langfuse-edge: more than 16 MiB or 100000 observations wait to be sent, \
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 16 MiB or 100000 observations wait, \
     so the oldest are dropped: flush more often";
 
 /// A client's place in the table of clients. When it is dropped, flushes that are under way still end well.

@@ -25,16 +25,16 @@ pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(25);
 /// Nothing here: in the npm package the TypeScript around this module knows why a client is disabled.
 #[cfg(feature = "js")]
 #[derive(Clone, Debug, Default)]
-pub(crate) struct WhyDisabled;
+pub(crate) struct WhyDisabled(());
 
 #[cfg(feature = "js")]
 impl WhyDisabled {
     pub(crate) fn because(_: &str) -> Self {
-        Self
+        Self(())
     }
 
     pub(crate) fn for_want_of(_: Option<&str>) -> Self {
-        Self
+        Self(())
     }
 
     pub(crate) fn words(&self) -> Option<&str> {

@@ -95,11 +95,8 @@ async fn every_flush_of_a_client_ends_the_calls_that_nobody_else_will_end() {
         root.end();
         own.on_llm_start("under way", "under way", &json!({ "prompt": "Hi" }));
 
-        let report = if blocking {
-            langfuse.flush_blocking(Duration::from_secs(10))
-        } else {
-            langfuse.flush().await
-        };
+        let report =
+            if blocking { langfuse.flush_blocking(Duration::from_secs(10)) } else { langfuse.flush().await };
 
         assert_eq!((report.ok, own.calls_under_way()), (true, 1));
         assert_eq!(receiver.rows("orphan").await.len(), round);
@@ -154,7 +151,7 @@ async fn a_handler_that_was_removed_is_not_asked() {
     let asked = Arc::new(AtomicU64::new(0));
     let removed = add_flush_handler(count(&asked));
     let kept = add_flush_handler(count(&asked));
-    drop(add_flush_handler(count(&asked)));
+    let _forgotten = add_flush_handler(count(&asked));
     removed.remove();
 
     flush_langfuse().await;
@@ -286,7 +283,7 @@ async fn the_status_keeps_what_a_delivery_failed_of_but_nothing_that_was_recorde
         receiver.fault("{}").await;
         langfuse.observe("good").start().end();
         langfuse.flush_within(Duration::from_millis(500)).await;
-        assert_eq!(status_of(&langfuse).last_error.is_some(), true, "it stays, with its time");
+        assert!(status_of(&langfuse).last_error.is_some(), "it stays, with its time");
     }
 }
 
@@ -316,7 +313,8 @@ async fn the_status_has_the_fields_that_it_has_in_javascript() {
     let interface = javascript.split_once("interface Status {").and_then(|(_, rest)| rest.split_once("\n}"));
     let (interface, _) = interface.expect("the interface is there");
     let fields = interface.lines().filter(|line| !line.trim_start().starts_with("/**"));
-    let there: BTreeSet<_> = fields.filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name).collect();
+    let there: BTreeSet<_> =
+        fields.filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name).collect();
 
     let here = serde_json::to_value(status_of(&langfuse)).expect("it can be serialized");
 

@@ -73,7 +73,8 @@ async fn a_step_that_fails_is_flushed_as_well_and_passes_its_error_on() {
     let receiver = Receiver::start();
     let langfuse = patient(&receiver);
 
-    let failed = langfuse.observe("fails").step(StepFlush::default(), async { Err::<(), _>("no luck") }).await;
+    let failed =
+        langfuse.observe("fails").step(StepFlush::default(), async { Err::<(), _>("no luck") }).await;
 
     assert_eq!(failed, Err("no luck"));
     let row = receiver.row("fails").await;
@@ -137,6 +138,24 @@ fn a_step_waits_without_a_runtime() {
 
     assert_eq!(futures_executor(step), Ok(1));
     assert_eq!(langfuse.stats().delivered, 1);
+}
+
+#[tokio::test]
+async fn a_step_within_steps_takes_no_more_memory_the_deeper_it_is() {
+    let langfuse = Langfuse::disabled();
+    let large = [0_u8; 1024];
+    let innermost = async move {
+        tokio::task::yield_now().await;
+        Ok::<_, String>(large.len())
+    };
+    let observed = langfuse.observe("1").try_run(langfuse.observe("2").try_run(innermost));
+    let size = size_of_val(&observed);
+    assert!(size < 2 * large.len(), "{size} bytes");
+
+    let deep = step("3", step("4", step("5", observed)));
+    let size = size_of_val(&deep);
+    assert!(size < large.len(), "{size} bytes");
+    assert_eq!(deep.await, Ok(large.len()));
 }
 
 /// The least that can run a future: it parks its thread.

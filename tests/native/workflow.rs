@@ -107,7 +107,10 @@ async fn a_workflow_that_takes_too_long_is_flushed_in_the_background_and_handler
     delivered(2).await;
     added.remove();
     let waits = receiver.row("waits").await;
-    assert_eq!((&waits["level"], &waits["statusMessage"]), (&"WARNING".into(), &"dropped before it was complete".into()));
+    assert_eq!(
+        (&waits["level"], &waits["statusMessage"]),
+        (&"WARNING".into(), &"dropped before it was complete".into())
+    );
     receiver.row("from a handler").await;
 }
 

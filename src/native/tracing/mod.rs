@@ -13,8 +13,8 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use super::driver::is_sending_thread;
 use crate::client::Langfuse;
 use crate::context::Context;
-use crate::process_wide;
 use crate::observation::{Field, Level, ObservationKind};
+use crate::process_wide;
 use crate::recording::{Observation, ObservationBuilder, ObservationHandle};
 use fields::Fields;
 
