@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, Options, Setup};
@@ -12,7 +12,7 @@ use crate::exporter::{FlushSettings, Scope};
 use crate::id::TraceId;
 use crate::observation::ObservationData;
 use crate::open::Open;
-use crate::platform::{self, Driver, WhyDisabled, host};
+use crate::platform::{self, Driver, State, host};
 use crate::recording::{ObservationBuilder, ObservationHandle};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
@@ -23,8 +23,7 @@ use crate::wire::{self, ScoreData};
 /// Recording never fails, never blocks and never panics because of the network or the server.
 #[derive(Clone, Debug)]
 pub struct Langfuse {
-    enabled: Option<Arc<Enabled>>,
-    why_disabled: WhyDisabled,
+    state: State<Enabled>,
 }
 
 #[derive(Debug)]
@@ -114,13 +113,16 @@ impl Langfuse {
             Setup::Enabled(config) => {
                 let driver = Driver::start(&config)?;
                 let enabled = Enabled { driver, config, open: Mutex::default() };
-                Ok(Self { enabled: Some(Arc::new(enabled)), why_disabled: WhyDisabled::default() })
+                Ok(Self { state: State::enabled(enabled) })
             }
             Setup::Disabled { missing } => {
                 if let Some(missing) = missing {
                     warn_once(missing);
                 }
-                Ok(Self::disabled_because(WhyDisabled::for_want_of(missing)))
+                Ok(Self::disabled_because(|| match missing {
+                    Some(missing) => format!("{missing} is not set"),
+                    None => "enabled (LANGFUSE_TRACING_ENABLED) is false".to_owned(),
+                }))
             }
         }
     }
@@ -128,21 +130,21 @@ impl Langfuse {
     /// A client whose every call is a no-op.
     #[must_use]
     pub fn disabled() -> Self {
-        Self::disabled_because(WhyDisabled::because("it was made by Langfuse::disabled()"))
+        Self::disabled_because(|| "it was made by Langfuse::disabled()".to_owned())
     }
 
-    pub(crate) fn disabled_because(why_disabled: WhyDisabled) -> Self {
-        Self { enabled: None, why_disabled }
+    pub(crate) fn disabled_because(why: impl FnOnce() -> String) -> Self {
+        Self { state: State::disabled(why) }
     }
 
     pub(crate) fn why_disabled(&self) -> Option<&str> {
-        self.why_disabled.words()
+        self.state.why_disabled()
     }
 
     /// Whether anything is recorded.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.enabled.is_some()
+        self.enabled().is_some()
     }
 
     /// Begins to describe an observation: a child of the current one, or the root of a new trace.
@@ -236,11 +238,6 @@ impl Langfuse {
         self.enabled().map(|enabled| enabled.driver.stats()).unwrap_or_default()
     }
 
-    /// How many observations have started and not ended.
-    pub(crate) fn open_observations(&self) -> usize {
-        self.enabled().map_or(0, |enabled| enabled.open().count())
-    }
-
     /// Records a score, whose JSON `body` has an id or an environment only if it says so.
     pub(crate) fn record_score(
         &self,
@@ -259,7 +256,7 @@ impl Langfuse {
     }
 
     pub(crate) fn enabled(&self) -> Option<&Enabled> {
-        self.enabled.as_deref()
+        self.state.get()
     }
 
     /// Who records observations of this trace, if anybody does.
@@ -269,10 +266,7 @@ impl Langfuse {
 
     /// Whether both are clones of one client.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        match (&self.enabled, &other.enabled) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        }
+        self.state.is(&other.state) || !(self.is_enabled() || other.is_enabled())
     }
 
     /// See [`Enabled::flusher`].

@@ -338,19 +338,21 @@ impl Exporter {
                 let again = self.deliver(lease.batch, outcome);
                 let lane = self.lane(kind);
                 match again.first() {
-                    Some(first) => lane.back_off(outcome.retry_after(), first.record.seed(), now),
+                    Some(first) => {
+                        lane.back_off(outcome.retry_after(), outcome.status(), first.record.seed(), now)
+                    }
                     None => lane.resume(),
                 }
                 lane.queue.restore(again);
             }
             Decision::Retry { after } => {
                 let jitter = lease.batch.first().map_or(0, |queued| queued.record.seed());
-                self.lane(kind).back_off(after, jitter, now);
+                self.lane(kind).back_off(after, outcome.status(), jitter, now);
                 let is_ambiguous = matches!(outcome, Outcome::Failed { ambiguous: true });
                 self.restore(lease, is_ambiguous);
             }
             Decision::Misconfigured => {
-                self.lane(kind).close(now);
+                self.lane(kind).close(outcome.status(), now);
                 self.restore(lease, false);
             }
             Decision::TooLarge if lease.batch.len() > 1 => {
@@ -547,6 +549,9 @@ impl Exporter {
             return Action::Done(FlushReport::nothing_to_do());
         };
         flush.report.finish(flush.outstanding, now.since(flush.started));
+        if !flush.report.ok {
+            flush.report.last_status = self.lanes.iter().find_map(Lane::last_status);
+        }
         Action::Done(flush.report)
     }
 

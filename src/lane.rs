@@ -32,6 +32,8 @@ struct Pause {
     failures: u32,
     /// Waiting within a flush is useless: the configuration has to change first.
     misconfigured: bool,
+    /// What the last attempt got instead of what it should have.
+    status: Option<u16>,
 }
 
 impl Lane {
@@ -47,6 +49,11 @@ impl Lane {
     /// No request could succeed when one was last tried.
     pub(crate) fn is_misconfigured(&self) -> bool {
         self.pause.misconfigured
+    }
+
+    /// The HTTP status of the last attempt, 0 without an answer, when the server has not answered as it should since.
+    pub(crate) fn last_status(&self) -> Option<u16> {
+        self.pause.status
     }
 
     /// What the next request has room for. `most_bytes` is what the settings allow a body.
@@ -69,8 +76,8 @@ impl Lane {
         self.pause = Pause { named: self.pause.named, ..Pause::default() };
     }
 
-    /// The server has failed, or asks for a pause. `jitter` is a random number.
-    pub(crate) fn back_off(&mut self, after: Option<Duration>, jitter: u32, now: Timestamp) {
+    /// The server has failed, with this status, or asks for a pause. `jitter` is a random number.
+    pub(crate) fn back_off(&mut self, after: Option<Duration>, status: u16, jitter: u32, now: Timestamp) {
         let failures = self.pause.failures + 1;
         // The number of failures is mixed in (by the 32-bit golden ratio) so that the same records draw another delay.
         let jitter = (jitter ^ failures).wrapping_mul(0x9e37_79b9);
@@ -79,13 +86,19 @@ impl Lane {
             named: after.map_or(self.pause.named, |after| self.pause.named.max(now + after)),
             failures,
             misconfigured: false,
+            status: Some(status),
         };
     }
 
-    /// No request can succeed for now.
-    pub(crate) fn close(&mut self, now: Timestamp) {
-        let until = now + MISCONFIGURED_PAUSE;
-        self.pause = Pause { until, named: self.pause.named, failures: 0, misconfigured: true };
+    /// No request can succeed for now, as this status says.
+    pub(crate) fn close(&mut self, status: u16, now: Timestamp) {
+        self.pause = Pause {
+            until: now + MISCONFIGURED_PAUSE,
+            named: self.pause.named,
+            failures: 0,
+            misconfigured: true,
+            status: Some(status),
+        };
     }
 
     /// A body of this length was too large. Whether half of it is a batch that is worth trying.

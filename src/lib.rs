@@ -23,6 +23,8 @@ mod lease;
 mod queue;
 pub mod report;
 pub mod retry;
+#[cfg(not(all(target_arch = "wasm32", feature = "js")))]
+mod state;
 mod table;
 
 pub mod exporter;
@@ -102,3 +104,11 @@ pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
 pub use score::{ScoreBuilder, ScoreTarget, ScoreValue};
 pub use time::Timestamp;
 pub use workflow::{StepFlush, Workflow, run_workflow_with_flush, step};
+
+/// The Rust in the documents compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/quick-starts.md")]
+#[doc = include_str!("../docs/recording.md")]
+#[doc = include_str!("../docs/usage.md")]
+#[doc = include_str!("../docs/workflows.md")]
+mod documents {}

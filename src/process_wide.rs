@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::client::Langfuse;
 use crate::context::Context;
-use crate::platform::{WhyDisabled, host};
+use crate::platform::host;
 use crate::recording::ObservationBuilder;
 
 static LANGFUSE: Mutex<Option<Langfuse>> = Mutex::new(None);
@@ -25,7 +25,7 @@ pub fn langfuse() -> Langfuse {
     // Made without the lock: a warning may run code of the user's that asks for the client.
     let made = Langfuse::from_env().unwrap_or_else(|error| {
         host::warn(&format!("langfuse-edge: tracing is disabled: {error}"));
-        Langfuse::disabled_because(WhyDisabled::because(error.message()))
+        Langfuse::disabled_because(|| error.message().to_owned())
     });
     lock().get_or_insert(made).clone()
 }

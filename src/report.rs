@@ -110,6 +110,10 @@ pub struct FlushReport {
     pub drop_reasons: DropReasons,
     /// Records accepted by a durable overflow queue.
     pub handed_over: u64,
+    /// Why a flush is not `ok`, when the server has not answered as it should since: the HTTP status of its last answer, 401 for
+    /// wrong keys; 0 when there was none, or one that a host does not show, such as a redirect.
+    #[serde(default)]
+    pub last_status: Option<u16>,
     /// Requests of this flush that got an answer.
     pub requests: u64,
     /// Requests this flush started.
@@ -138,15 +142,20 @@ impl FlushReport {
     }
 }
 
-/// In one line.
+/// In a sentence, with what to do where that is known.
 impl fmt::Display for FlushReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { delivered, rejected, retained, dropped, .. } = self;
+        let Self { delivered, rejected, retained, dropped, last_status, .. } = self;
         let rejected = rejected.len();
-        write!(
-            f,
-            "langfuse-edge: flush: {delivered} delivered, {rejected} rejected, {retained} retained, {dropped} dropped"
-        )
+        write!(f, "{delivered} delivered, {rejected} rejected, {retained} retained, {dropped} dropped")?;
+        match last_status {
+            None => Ok(()),
+            Some(0) => f.write_str(": the server gives no answer"),
+            Some(status @ (401 | 403)) => {
+                write!(f, ": the server answers {status}: check the keys and the base URL")
+            }
+            Some(status) => write!(f, ": the server answers {status}"),
+        }
     }
 }
 

@@ -99,6 +99,14 @@ impl Outcome {
         }
     }
 
+    /// The HTTP status, 0 without an answer.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Response { status, .. } => *status,
+            Self::Failed { .. } => 0,
+        }
+    }
+
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Response { retry_after, .. } => *retry_after,

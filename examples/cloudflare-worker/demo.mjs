@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 
 import { lineDiff, observationLines } from "./demo/line-diff.mjs";
 import { Receiver } from "./demo/receiver.mjs";
+import { StepByStep } from "./demo/step-by-step.mjs";
 import { bundleWorker, WorkerHost } from "./demo/worker-host.mjs";
 import { startLlmEndpoint } from "./llm-endpoint.mjs";
 
@@ -74,10 +75,11 @@ async function run() {
     throw new Error(`the receiver already holds ${before.observations} observations; start a fresh one`);
   }
 
-  const llm = await startLlmEndpoint({ failSubject: options["llm-fail"] });
+  const stepByStep = new StepByStep(receiver);
+  const llm = await startLlmEndpoint({ failSubject: options["llm-fail"], onCall: (name) => stepByStep.asks(name) });
   let delivery;
   try {
-    delivery = await deliverAll(messages, receiver, llm);
+    delivery = await deliverAll(messages, receiver, llm, stepByStep);
   } finally {
     await llm.close();
   }
@@ -89,11 +91,11 @@ async function run() {
     );
   }
   if (receiverGone) return 1;
-  return compare({ expected, expectedFile, fed, messages: messages.length, receiver });
+  return compare({ expected, expectedFile, fed, messages: messages.length, receiver, stepByStep });
 }
 
 /** Runs the Worker over all messages and flushes it. */
-async function deliverAll(messages, receiver, llm) {
+async function deliverAll(messages, receiver, llm, stepByStep) {
   const flushTimeoutMs = Number(process.env.FLUSH_TIMEOUT_MS) || 5_000;
   const log = new WorkerLog();
   const host = await WorkerHost.start(await bundleWorker(), bindings(llm.url, flushTimeoutMs), (entry) => log.write(entry));
@@ -113,8 +115,11 @@ async function deliverAll(messages, receiver, llm) {
     for (const [index, name] of messages.entries()) {
       if (patience.signal.aborted) break;
       const raw = await readFile(join(options.emails, name));
+      await stepByStep.begin();
       const outcome = await deliver(host, raw, log, patience.signal);
       console.log(`[${String(index + 1).padStart(2)}/${messages.length}] ${name.padEnd(36)} ${outcome}`);
+      // Of one message; the others are alike.
+      if (index === 0) for (const line of stepByStep.lines()) console.log(`      ${line}`);
       if (!patience.signal.aborted) fed += 1;
     }
     const flushReport = await host.flush(AbortSignal.timeout(FLUSH_DEADLINE_MS));
@@ -183,7 +188,7 @@ class WorkerLog {
   }
 }
 
-async function compare({ expected, expectedFile, fed, messages, receiver }) {
+async function compare({ expected, expectedFile, fed, messages, receiver, stepByStep }) {
   console.log(`\n${(await receiver.trees()).trimEnd()}\n`);
   const received = await receiver.trees({ normalized: true });
   const state = await receiver.state();
@@ -200,6 +205,7 @@ async function compare({ expected, expectedFile, fed, messages, receiver }) {
     console.log(`What arrived (+) is not what ${relative(".", expectedFile)} expects (-):`);
     console.log(`${diff.slice(0, MAX_DIFF_LINES).join("\n")}${rest}\n`);
   }
+  console.log(`${stepByStep.total} of ${state.observations} observations were there before their message was answered`);
   console.log(
     `${fed} of ${messages} messages, ${count} observations expected, ${state.observations} received, ` +
       `${state.duplicates} duplicates, ${state.requests} requests`,

@@ -8,15 +8,15 @@ import { parseArgs } from "node:util";
 const MAX_BODY_BYTES = 1024 * 1024;
 
 /**
- * @param {{ port?: number, failSubject?: string }} [options] requests about a mail whose subject contains
- *   `failSubject` are answered 500
+ * @param {{ port?: number, failSubject?: string, onCall?: (name: string) => Promise<void> }} [options] requests about a mail
+ *   whose subject contains `failSubject` are answered 500; `onCall` is awaited before a prompt of the workflow is answered
  * @returns {Promise<{ url: string, requests: () => number, close: () => Promise<void> }>}
  */
-export async function startLlmEndpoint({ port = 0, failSubject } = {}) {
+export async function startLlmEndpoint({ port = 0, failSubject, onCall } = {}) {
   let requests = 0;
   const server = createServer((request, response) => {
     requests += 1;
-    answer(request, response, failSubject).catch((error) =>
+    answer(request, response, failSubject, onCall).catch((error) =>
       fail(response, error.status ?? 500, error.type ?? "server_error", error.message),
     );
   });
@@ -32,7 +32,7 @@ export async function startLlmEndpoint({ port = 0, failSubject } = {}) {
   };
 }
 
-async function answer(request, response, failSubject) {
+async function answer(request, response, failSubject, onCall) {
   if (!/^Bearer \S+/.test(request.headers.authorization ?? "")) {
     request.resume();
     return fail(response, 401, "invalid_request_error", "You didn't provide an API key.");
@@ -48,7 +48,10 @@ async function answer(request, response, failSubject) {
   if (failSubject && subjectOf(user).includes(failSubject)) {
     return fail(response, 500, "server_error", "The server had an error while processing your request.");
   }
-  const content = write(system, user);
+  const prompt = PROMPTS.find(({ begins }) => system.includes(begins));
+  if (!prompt) throw invalid("this scripted endpoint knows the prompts of the email workflow only");
+  await onCall?.(prompt.name);
+  const content = prompt.write(user, system);
   const usage = usageOf(`${system}${user}`, content);
   const common = { id: "chatcmpl-scripted", created: 0, model: body.model };
   if (!body.stream) {
@@ -70,13 +73,12 @@ async function answer(request, response, failSubject) {
 }
 
 /** The four prompts of the email workflow. */
-function write(system, user) {
-  if (system.includes("You triage")) return JSON.stringify(triage(user));
-  if (system.includes("You plan")) return JSON.stringify({ steps: plan(user) });
-  if (system.includes("You write")) return reply(system, user);
-  if (system.includes("You verify")) return JSON.stringify(verify(user));
-  throw invalid("this scripted endpoint knows the prompts of the email workflow only");
-}
+const PROMPTS = [
+  { name: "classify", begins: "You triage", write: (user) => JSON.stringify(triage(user)) },
+  { name: "plan", begins: "You plan", write: (user) => JSON.stringify({ steps: plan(user) }) },
+  { name: "write_reply", begins: "You write", write: (user, system) => reply(system, user) },
+  { name: "verify", begins: "You verify", write: (user) => JSON.stringify(verify(user)) },
+];
 
 const CATEGORIES = [
   ["automatic", /out of office|automatic reply/i],

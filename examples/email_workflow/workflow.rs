@@ -23,12 +23,14 @@ pub(crate) struct EmailData {
     pub(crate) raw: Vec<u8>,
 }
 
+/// Is told of a step what has come of it.
+pub(crate) type Callback = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 pub(crate) struct EmailWorkflow {
     pub(crate) llm: Llm,
     /// Where replies are written.
     pub(crate) outbox: Option<PathBuf>,
-    /// Is told of each step what has come of it.
-    pub(crate) callback: Box<dyn Fn(&str, &str) + Send + Sync>,
+    pub(crate) callback: Callback,
 }
 
 #[derive(Serialize)]

@@ -15,6 +15,7 @@ export type {
   Stats,
   TraceAttributes,
 } from "./core.js";
+export type { WaitUntil } from "./hosts.js";
 export { flushOnSignals } from "./lifecycle.js";
 export type { SignalOptions } from "./lifecycle.js";
 export { attachLlamaIndex, traceLLM } from "./llamaindex.js";
@@ -48,12 +49,12 @@ export type { Status } from "./status.js";
 export { createTraceId, parseTraceparent } from "./trace-id.js";
 export type { SpanContext } from "./trace-id.js";
 export { langfuseQueueConsumer } from "./overflow.js";
-export type { OverflowQueue, QueueConsumerOptions } from "./overflow.js";
+export type { OverflowQueue, QueueConsumerOptions, QueueMessage } from "./overflow.js";
 export { withLangfuseLambda, withLangfuseRequests } from "./serverless.js";
 export type { LambdaContext, RequestHandlerOptions, ServerlessOptions } from "./serverless.js";
 export { withLangfuse } from "./worker.js";
 export type { WithLangfuseOptions } from "./worker.js";
 export { traceWorkflow } from "./traced-workflow.js";
-export type { LlamaIndexWorkflow, RunsWorkflow, TraceWorkflowOptions, WorkflowEventType } from "./traced-workflow.js";
+export type { LlamaIndexAgent, LlamaIndexWorkflow, RunsWorkflow, TraceWorkflowOptions, WorkflowEventType } from "./traced-workflow.js";
 export { runWorkflowWithFlush, step, workflowSteps } from "./workflow.js";
 export type { StepFlushOptions, StepOptions, Workflow, WorkflowStepsOptions } from "./workflow.js";

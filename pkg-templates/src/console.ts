@@ -1,4 +1,8 @@
-/** What a program prints on the console, as events. */
+/**
+ * What a program prints on the console, as events.
+ *
+ * @module langfuse-edge/console
+ */
 
 import { activeObservation } from "./context.js";
 import { levelOf, recordLine, type LogLevel } from "./log-event.js";

@@ -1,5 +1,6 @@
 /** What hosts offer to keep a function from being frozen. */
 
+/** Keeps a host from freezing a request until a promise is settled. */
 export type WaitUntil = (promise: Promise<unknown>) => void;
 
 const VERCEL = Symbol.for("@vercel/request-context");

@@ -1,4 +1,8 @@
-/** The package, with the core loaded as it suits the host. */
+/**
+ * The package, with the core loaded as it suits the host.
+ *
+ * @module langfuse-edge
+ */
 
 import "./load.js";
 

@@ -8,7 +8,10 @@ export interface SignalOptions {
   /** Milliseconds until the process ends, whatever the server does. Default: 5,000. */
   timeoutMs?: number;
   /** The clients to flush. Default: all that the process has when the signal comes. */
-  clients?: Iterable<{ flush(options?: FlushOptions): Promise<unknown> }>;
+  clients?: Iterable<{
+    /** Sends what was recorded. */
+    flush(options?: FlushOptions): Promise<unknown>;
+  }>;
 }
 
 /**

@@ -12,7 +12,15 @@ import { watched } from "./results.js";
 import { shared } from "./shared.js";
 
 /** What a traced LLM has: `chat` or `complete`, that give a promise of a response, or of its chunks; and `metadata`. */
-export type LlamaIndexLLM = { chat(params: any): unknown } | { complete(params: any): unknown };
+export type LlamaIndexLLM =
+  | {
+      /** Answers messages. */
+      chat(params: any): unknown;
+    }
+  | {
+      /** Completes a prompt. */
+      complete(params: any): unknown;
+    };
 
 /** How the calls of an LLM are recorded. */
 export interface TraceLLMOptions {
@@ -234,7 +242,9 @@ class Answer {
 /** The part of LlamaIndex's `Settings` that is used. */
 export interface LlamaIndexSettings {
   readonly callbackManager: {
+    /** Listens. */
     on(event: any, listener: (event: any) => void): unknown;
+    /** Listens no more. */
     off(event: any, listener: (event: any) => void): unknown;
   };
 }

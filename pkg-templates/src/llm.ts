@@ -117,7 +117,11 @@ export class LlmCallbackHandler {
   readonly #client: Langfuse | undefined;
   readonly #calls = new UnderWay();
 
-  /** @param options `client`: whose generations these are. Default: the client that is current when a call starts, else the process-wide one. */
+  /**
+   * A handler that knows of no call yet.
+   *
+   * @param options `client`: whose generations these are. Default: the client that is current when a call starts, else the process-wide one.
+   */
   constructor(options?: { client?: Langfuse }) {
     this.#client = options?.client;
   }

@@ -76,6 +76,8 @@ export function startActiveObservation<Result, Type extends ObservationType = "s
  *
  * An error gives the observation level ERROR, the error's message, and as its output what there was before the error, else
  * `{ error }`. It is thrown on, unchanged. Tracing itself never throws.
+ *
+ * @typeParam Fn What the function takes and gives.
  */
 export function observe<Fn extends (...args: any[]) => any>(fn: Fn, options?: ObserveOptions): Fn {
   const { name = fn.name || "anonymous-function", captureInput = true, captureOutput = true, endOnExit, ...rest } = options ?? {};

@@ -4,6 +4,7 @@ import { messageOf } from "./observability.js";
 
 /** The part of a Cloudflare Queue that is used. */
 export interface OverflowQueue {
+  /** Puts a message into the queue. */
   send(message: unknown, options?: { contentType?: string }): Promise<unknown>;
 }
 
@@ -30,10 +31,14 @@ export function overflowTo(queue: OverflowQueue): (path: string, body: Uint8Arra
 }
 
 /** A message as a queue delivers it. */
-interface Delivery {
+export interface QueueMessage {
+  /** What was put into the queue. */
   readonly body: unknown;
+  /** How often it was delivered, this time included. */
   readonly attempts: number;
+  /** It is done with. */
   ack(): void;
+  /** It comes again. */
   retry(options?: { delaySeconds?: number }): void;
 }
 
@@ -61,7 +66,7 @@ const LONGEST_DELAY_S = 600;
  */
 export function langfuseQueueConsumer(
   options: QueueConsumerOptions = {},
-): (batch: { readonly messages: readonly Delivery[] }, env: Env) => Promise<void> {
+): (batch: { readonly messages: readonly QueueMessage[] }, env: Env) => Promise<void> {
   return async ({ messages }, env) => {
     for (const message of messages) {
       const { retryAfter, problem } = isOverflow(message.body)

@@ -1,4 +1,8 @@
-/** The package for those who bring its wasm, the file `langfuse-edge/core_bg.wasm`, by themselves. */
+/**
+ * The package for those who bring its wasm, the file `langfuse-edge/core_bg.wasm`, by themselves.
+ *
+ * @module langfuse-edge/raw
+ */
 
 import { init as initCore } from "./core.js";
 

@@ -47,8 +47,11 @@ export function withLangfuseRequests<Arguments extends [Request, ...unknown[]], 
 
 /** The part of AWS Lambda's context that is used. */
 export interface LambdaContext {
+  /** The function's name. */
   functionName: string;
+  /** The invocation's id. */
   awsRequestId: string;
+  /** Milliseconds until Lambda ends the invocation. */
   getRemainingTimeInMillis(): number;
 }
 

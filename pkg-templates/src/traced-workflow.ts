@@ -3,6 +3,7 @@
 import { read } from "./attributes.js";
 import type { Langfuse } from "./client.js";
 import { activeObservation, withinObservation } from "./context.js";
+import type { ObservationType } from "./core.js";
 import { fieldsOf } from "./llm-shapes.js";
 import { activeLangfuse, failure } from "./observability.js";
 import type { Observation } from "./observation.js";
@@ -10,24 +11,33 @@ import { flushStep, type StepFlushOptions } from "./workflow.js";
 
 /** A type of events: what makes them, and knows its own. */
 export interface WorkflowEventType<Data = any> {
+  /** An event of this type. */
   with(data: Data): { readonly data: Data };
+  /** Whether an event is of this type. */
   include(event: unknown): boolean;
 }
 
 /** The part of a workflow that is used. */
 export interface LlamaIndexWorkflow {
+  /** A run of the workflow. */
   createContext(...args: any[]): any;
+}
+
+/** The part of an agent that is used. */
+export interface LlamaIndexAgent extends LlamaIndexWorkflow {
+  /** Asks the agent, and gives its answer. */
+  run(...args: any[]): unknown;
 }
 
 /** How a workflow of LlamaIndex's is recorded. */
 export interface TraceWorkflowOptions<Start, Stop> extends StepFlushOptions {
-  /** What the whole is called. Default: `workflow`. */
+  /** What the whole is called. Default: the name of the agent, else `workflow`. */
   name?: string;
   /** With which events `run` begins. */
   startEvent?: WorkflowEventType<Start>;
-  /** With which events it ends. Default: the whole ends when no step is running. */
+  /** With which events it ends. Default: an agent ends with its answer, others when no step is running. */
   stopEvent?: WorkflowEventType<Stop>;
-  /** What a step is called. Default: the labels of the events that it handles (`debugLabel`), else `step`. */
+  /** What a step is called. Default: the labels of the events that it handles (`debugLabel`), of an agent the method; else `step`. */
   stepName?(events: readonly WorkflowEventType[]): string | undefined;
   /** Takes the data of events for input and output. Default: true. */
   captureEvents?: boolean;
@@ -41,6 +51,14 @@ export interface RunsWorkflow<Start, Stop> {
   run(...data: Start extends void ? [data?: Start] : [data: Start]): Promise<Stop>;
 }
 
+/**
+ * An agent of LlamaIndex's, as `agent()` and `multiAgent()` of `@llamaindex/workflow` make them, each run of which is an observation of
+ * type agent, with its steps below it. Its own `run` and `runStream` stay, but for one thing: `run` fails as a step does, instead of
+ * never ending.
+ *
+ * @throws Error when it has no `createContext`.
+ */
+export function traceWorkflow<W extends LlamaIndexAgent>(workflow: W, options?: TraceWorkflowOptions<any, any>): W;
 /**
  * A workflow of LlamaIndex's whose runs are recorded: an observation for the whole, and one below it for each step, with the data
  * of the events that went in and came out. A step that begins while the one that sent its event is running comes below that. Steps
@@ -66,14 +84,17 @@ export interface RunsWorkflow<Start, Stop> {
  */
 export function traceWorkflow<W extends LlamaIndexWorkflow, Start = unknown, Stop = unknown>(
   workflow: W,
-  options: TraceWorkflowOptions<Start, Stop> = {},
-): W & RunsWorkflow<Start, Stop> {
+  options?: TraceWorkflowOptions<Start, Stop>,
+): W & RunsWorkflow<Start, Stop>;
+export function traceWorkflow<W extends LlamaIndexWorkflow>(workflow: W, options: TraceWorkflowOptions<any, any> = {}): W {
   if (typeof workflow?.createContext !== "function") {
     throw new Error("langfuse-edge: traceWorkflow: workflow must be an object with a method createContext, as createWorkflow() makes it");
   }
-  const createContext = (...args: unknown[]) => {
-    const context = workflow.createContext(...args) as WorkflowContext;
-    void new Run(context, options, false).attached();
+  const { inner, kind } = kindOf(workflow);
+  const watch = (context: WorkflowContext, hasCaller: boolean) => new Run(context, { ...kind, ...options }, hasCaller).attached();
+  const createContext = (of: LlamaIndexWorkflow) => (...args: unknown[]) => {
+    const context = of.createContext(...args) as WorkflowContext;
+    void watch(context, false);
     return context;
   };
   const run = async (data?: unknown) => {
@@ -82,21 +103,53 @@ export function traceWorkflow<W extends LlamaIndexWorkflow, Start = unknown, Sto
       throw new Error("langfuse-edge: traceWorkflow: run needs the options startEvent and stopEvent, types of events as workflowEvent() makes them");
     }
     const context = workflow.createContext() as WorkflowContext;
-    const outcome = new Run(context, options, true).attached();
-    const stopped = new Promise((resolve, reject) => outcome.then(({ error, output }) => (error ? reject(error.thrown as Error) : resolve(output))));
-    context.sendEvent(startEvent.with(data as Start));
-    return stopped;
+    const outcome = watch(context, true);
+    context.sendEvent(startEvent.with(data));
+    const { error, output } = await outcome;
+    if (error) throw error.thrown;
+    return output;
   };
-  const own: Record<PropertyKey, unknown> = { createContext, run };
-  const hasRun = typeof read(workflow, "run") === "function";
-  return new Proxy(workflow, {
-    get: (_, name) => {
-      const isOwn = Object.hasOwn(own, name) && !(hasRun && name === "run");
-      return isOwn ? own[name] : (Reflect.get(workflow, name, workflow) as unknown);
-    },
-    has: (_, name) => Object.hasOwn(own, name) || Reflect.has(workflow, name),
-  }) as W & RunsWorkflow<Start, Stop>;
+  const own = { createContext: createContext(workflow) };
+  if (!inner) return withOwn(workflow, typeof read(workflow, "run") === "function" ? own : { ...own, run });
+
+  const runAgent = async (...args: unknown[]) => {
+    let outcome: Promise<Outcome> | undefined;
+    const once = (...args: unknown[]) => {
+      const context = inner.createContext(...args) as WorkflowContext;
+      outcome = watch(context, true);
+      return context;
+    };
+    const self = withOwn(workflow, { workflow: withOwn(inner, { createContext: once }) });
+    const result = Reflect.apply(read(workflow, "run") as Function, self, args) as unknown;
+    // Its stream does not end when a step fails.
+    const failed = outcome?.then(({ error }) => (error ? Promise.reject(error.thrown as Error) : result));
+    return failed ? Promise.race([result, failed]) : result;
+  };
+  return withOwn(workflow, { ...own, run: runAgent, workflow: withOwn(inner, { createContext: createContext(inner) }) });
 }
+
+/** The object, but for these members. */
+function withOwn<T extends object>(object: T, own: Record<PropertyKey, unknown>): T {
+  return new Proxy(object, {
+    get: (_, name) => (Object.hasOwn(own, name) ? own[name] : (Reflect.get(object, name, object) as unknown)),
+    has: (_, name) => Object.hasOwn(own, name) || Reflect.has(object, name),
+  });
+}
+
+/** How the whole is recorded, beyond what the user says. */
+type Kind = Pick<TraceWorkflowOptions<any, any>, "name" | "stopEvent" | "stepName"> & { asType?: ObservationType; handlers?: object };
+
+/** An agent has the workflow that its `run` runs in a field. */
+function kindOf(workflow: object): { inner?: LlamaIndexWorkflow; kind: Kind } {
+  const inner = read(workflow, "workflow") as LlamaIndexWorkflow | undefined;
+  if (typeof read(workflow, "run") !== "function" || typeof read(inner, "createContext") !== "function") return { kind: {} };
+  const name = read(workflow, "rootAgentName");
+  const stopEvent = { with: (data: unknown) => ({ data }), include: (event: unknown) => isAnswer(dataOf(event)) };
+  return { inner: inner!, kind: { ...(typeof name === "string" && { name }), stopEvent, asType: "agent", handlers: workflow } };
+}
+
+/** The data of the event with which an agent stops, beside which it has all that the agent remembers. */
+const isAnswer = (data: unknown) => ["message", "result", "state"].every((name) => read(fieldsOf(data), name) !== undefined);
 
 interface Subscribable<Arguments extends unknown[]> {
   subscribe(callback: (...args: Arguments) => void): unknown;
@@ -134,7 +187,7 @@ class Run {
 
   constructor(
     readonly context: WorkflowContext,
-    readonly options: TraceWorkflowOptions<any, any>,
+    readonly options: TraceWorkflowOptions<any, any> & Kind,
     /** Whether somebody gets the error of a step that fails. */
     readonly hasCaller: boolean,
   ) {
@@ -152,12 +205,13 @@ class Run {
   }
 
   get #whole(): Observation {
-    return (this.#root ??= (this.#around ?? this.#client).startObservation(this.options.name ?? "workflow"));
+    const { name, asType } = this.options;
+    return (this.#root ??= (this.#around ?? this.#client).startObservation(name ?? "workflow", {}, { asType: asType ?? "span" }));
   }
 
   #sent(event: unknown): void {
     if (!this.#root) this.#whole.update(this.#captured("input", dataOf(event)));
-    if (includes(this.options.stopEvent, event)) this.#end({ output: dataOf(event) });
+    if (includes(this.options.stopEvent, event)) this.#end({ output: this.#givenBy(event) });
   }
 
   #step(step: HandlerContext, next: (context: HandlerContext) => void): void {
@@ -180,7 +234,7 @@ class Run {
       throw thrown;
     };
     const gave = <Result>(result: Result): Result => {
-      ended(this.#captured("output", dataOf(result)));
+      ended(this.#captured("output", this.#givenBy(result)));
       return result;
     };
     // On the object itself: a copy would run its getters.
@@ -205,12 +259,18 @@ class Run {
     this.#whole.update(error ? failure(error.thrown) : this.#captured("output", output)).end();
   }
 
+  /** Of an agent's answer, what it says. */
+  #givenBy(event: unknown): unknown {
+    const data = dataOf(event);
+    return this.options.handlers && isAnswer(data) ? (read(fieldsOf(data), "object") ?? read(fieldsOf(data), "result")) : data;
+  }
+
   #captured(name: "input" | "output", data: unknown): object {
     return this.options.captureEvents === false || data === undefined ? {} : { [name]: data };
   }
 
-  #nameOf({ inputEvents, inputs }: HandlerContext): string {
-    const { stepName } = this.options;
+  #nameOf({ handler, inputEvents, inputs }: HandlerContext): string {
+    const { stepName, handlers } = this.options;
     // Of `or(a, b)` the one that came.
     const types = inputEvents.map((type, index) => {
       const alternatives = read(type, "events");
@@ -218,7 +278,8 @@ class Run {
     });
     // A label that nobody has given is a number.
     const labels = types.map((type) => read(type, "debugLabel")).filter((label) => typeof label === "string" && !/^\d+$/.test(label));
-    return stepName?.(types) || labels.join(" + ") || "step";
+    const method = Object.keys(handlers ?? {}).find((name) => read(handlers, name) === handler);
+    return stepName?.(types) || method || labels.join(" + ") || "step";
   }
 }
 

@@ -3,6 +3,8 @@
  *
  * Langfuse takes an observation once, complete, and has no record of a trace: that is made of its observations. So here a span
  * or a generation is recorded when it ends, and a trace is an observation, too: its root, which a flush ends.
+ *
+ * @module langfuse-edge/v3
  */
 
 import "./load.js";

@@ -10,7 +10,10 @@ import { observe, type ObserveOptions } from "./observe.js";
 /** A function, or an object with a method `run`. */
 export type Workflow<Arguments extends unknown[], Result> =
   | ((...args: Arguments) => Result | PromiseLike<Result>)
-  | { run(...args: Arguments): Result | PromiseLike<Result> };
+  | {
+      /** Does the work. */
+      run(...args: Arguments): Result | PromiseLike<Result>;
+    };
 
 /**
  * Runs a workflow and then flushes, also when it fails; gives what the workflow gave, or fails as it did, whatever becomes of the

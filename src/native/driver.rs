@@ -21,7 +21,6 @@ use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Pushed, Settings};
 use crate::health::Health;
 use crate::report::{DropReason, FlushReport, Stats};
-use crate::retry::{self, Decision};
 use crate::wire::Record;
 
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
@@ -302,7 +301,6 @@ impl Worker {
     }
 
     async fn drive(&self, flush: FlushId) -> FlushReport {
-        let mut in_vain = None;
         loop {
             let now = host::now();
             let action = lock(&self.exporter).poll(flush, now);
@@ -312,14 +310,12 @@ impl Worker {
                     let outcome = self.http.post(request).await;
                     let now = host::now();
                     lock(&self.exporter).handle_response(lease, &outcome, now);
-                    in_vain =
-                        (retry::classify(&outcome) != Decision::Delivered).then_some(outcome).or(in_vain);
                 }
                 Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
                 Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
                 Action::Done(report) => {
                     let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-                    health.note(&report, in_vain.as_ref(), host::now());
+                    health.note(&report, host::now());
                     drop(health);
                     if report.ok {
                         self.has_warned.store(false, Ordering::Relaxed);

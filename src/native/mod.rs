@@ -21,8 +21,8 @@ pub use tracing::LangfuseLayer;
 pub use verdicts::parse_verdicts;
 
 use crate::client::{Langfuse, end_orphans};
-pub(crate) use crate::health::WhyDisabled;
 use crate::report::FlushReport;
+pub(crate) use crate::state::State;
 
 /// How long a flush may take unless told otherwise.
 pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(30);

@@ -121,7 +121,7 @@ pub(crate) fn flush_in_background() {
 
 pub(crate) fn warn_unless_ok(report: &FlushReport) {
     if !report.ok {
-        host::warn(&report.to_string());
+        host::warn(&format!("langfuse-edge: flush: {report}"));
     }
 }
 

@@ -65,7 +65,7 @@ pub fn status_of(langfuse: &Langfuse) -> Status {
         why_disabled: langfuse.why_disabled().map(str::to_owned),
         host: enabled.map(|enabled| enabled.config().base_url().to_owned()),
         public_key: enabled.map(|enabled| beginning_of_key(enabled.config().public_key())),
-        open: langfuse.open_observations() as u64,
+        open: enabled.map_or(0, |enabled| enabled.open().count() as u64),
         queued: stats.queued,
         in_flight: stats.leased,
         bytes: stats.bytes,

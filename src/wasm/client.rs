@@ -122,7 +122,8 @@ impl Langfuse {
     /// Totals since the client was made.
     #[wasm_bindgen(unchecked_return_type = "Stats")]
     pub fn stats(&self) -> JsValue {
-        convert::stats(&self.inner.stats(), self.inner.open_observations())
+        let open = self.inner.enabled().map_or(0, |enabled| enabled.open().count());
+        convert::stats(&self.inner.stats(), open)
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly

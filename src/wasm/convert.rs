@@ -294,7 +294,6 @@ pub(super) fn flush_settings(js: &JsValue, overflow: &JsValue) -> FlushSettings 
 /// Totals as a JavaScript object; `types.ts` has its type.
 pub(super) fn stats(stats: &Stats, open: usize) -> JsValue {
     let object = Object::new();
-    host::set_number(&object, "open", open as f64);
     host::set_number(&object, "recorded", stats.recorded as f64);
     host::set_number(&object, "delivered", stats.delivered as f64);
     host::set_number(&object, "rejected", stats.rejected as f64);
@@ -303,6 +302,7 @@ pub(super) fn stats(stats: &Stats, open: usize) -> JsValue {
     host::set_number(&object, "queued", stats.queued as f64);
     host::set_number(&object, "leased", stats.leased as f64);
     host::set_number(&object, "bytes", stats.bytes as f64);
+    host::set_number(&object, "open", open as f64);
     object.into()
 }
 

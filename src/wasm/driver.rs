@@ -242,7 +242,7 @@ impl Client {
                 },
                 Action::Done(report) => {
                     #[cfg(not(feature = "js"))]
-                    self.health.borrow_mut().note(&report, None, now);
+                    self.health.borrow_mut().note(&report, now);
                     if report.ok {
                         self.has_warned.set(false);
                     }

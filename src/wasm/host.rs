@@ -122,7 +122,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 fn fill(bytes: &mut [u8]) {
-    const BLOCK: usize = 512;
+    const BLOCK: usize = 4096;
     thread_local! {
         static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
@@ -193,12 +193,12 @@ pub(crate) fn first_of(one: &Promise, other: &Promise) -> Promise {
 }
 
 /// The value of an environment variable, where the host has `process.env`.
-pub(crate) fn env(name: &str) -> Option<String> {
+pub(crate) fn env(name: &'static str) -> Option<String> {
     named(&named(&named(&global(), "process")?, "env")?, name)?.as_string()
 }
 
 /// A property that is neither absent nor null. One whose getter throws counts as absent.
-pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
+pub(crate) fn named(object: &JsValue, name: &'static str) -> Option<JsValue> {
     Some(get_named(object, name).ok()??.into())
 }
 
@@ -225,6 +225,9 @@ pub(crate) fn report_object(report: &FlushReport) -> JsValue {
     }
     set(&object, "dropReasons", &reasons);
     set_number(&object, "handedOver", report.handed_over as f64);
+    if let Some(status) = report.last_status {
+        set_number(&object, "lastStatus", status.into());
+    }
     set_number(&object, "requests", report.requests as f64);
     set_number(&object, "attempts", report.attempts as f64);
     set_number(&object, "ambiguous", report.ambiguous as f64);

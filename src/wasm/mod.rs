@@ -6,6 +6,8 @@ pub mod client;
 mod convert;
 mod driver;
 pub(crate) mod host;
+#[cfg(feature = "js")]
+mod state;
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,33 +16,15 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::client::{Langfuse, end_orphans};
 use crate::exporter::FlushSettings;
-#[cfg(not(feature = "js"))]
-pub(crate) use crate::health::WhyDisabled;
 use crate::report::FlushReport;
+#[cfg(not(feature = "js"))]
+pub(crate) use crate::state::State;
 pub(crate) use driver::Driver;
+#[cfg(feature = "js")]
+pub(crate) use state::State;
 
 /// How long a flush may take unless told otherwise: Workers have 30 s after the response for everything.
 pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(25);
-
-/// Nothing here: in the npm package the TypeScript around this module knows why a client is disabled.
-#[cfg(feature = "js")]
-#[derive(Clone, Debug, Default)]
-pub(crate) struct WhyDisabled(());
-
-#[cfg(feature = "js")]
-impl WhyDisabled {
-    pub(crate) fn because(_: &str) -> Self {
-        Self(())
-    }
-
-    pub(crate) fn for_want_of(_: Option<&str>) -> Self {
-        Self(())
-    }
-
-    pub(crate) fn words(&self) -> Option<&str> {
-        None
-    }
-}
 
 /// Runs `future` among whatever else the host runs.
 pub(crate) fn run_in_background(future: impl Future<Output = ()> + 'static) {

@@ -200,6 +200,11 @@ export interface FlushReport {
   dropReasons: Record<string, number>;
   /** Records accepted by a durable overflow queue. */
   handedOver: number;
+  /**
+   * Why a flush is not `ok`, when the server has not answered as it should since: the HTTP status of its last answer, 401 for wrong
+   * keys; 0 when there was none, or one that a host does not show, such as a redirect.
+   */
+  lastStatus?: number;
   /** Requests of this flush that got an answer. */
   requests: number;
   /** Requests this flush started. */

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use langfuse_edge::FlushReport;
-use langfuse_edge::exporter::{Action, Exporter, FlushId, Settings};
+use langfuse_edge::exporter::{Action, Exporter, FlushId, FlushSettings, Settings};
 use langfuse_edge::retry::Outcome;
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::host::{Answer, DEFAULT_BUDGET, Host, hang, millis, reset, secs, status};
+use crate::host::{Answer, DEFAULT_BUDGET, Host, hang, millis, refused, reset, secs, status};
 use crate::records::{START, record_with_input, small_record};
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -168,6 +168,47 @@ fn an_attempt_may_take_no_longer_than_the_flush() {
     assert!(last.timeout < secs(5));
     assert_eq!(last.at + last.timeout, DEFAULT_BUDGET);
     assert_eq!(timeouts.len(), 3);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_report_says_what_the_server_last_answered_when_not_all_is_well() {
+    for (trouble, said) in [(401, Some(401)), (301, Some(301)), (503, Some(503)), (400, None)] {
+        let mut host = Host::new(move |_| status(trouble));
+        host.record(1..=3);
+        assert_eq!(host.flush_within(secs(1)).last_status, said, "{trouble}");
+    }
+    for gives_no_answer in [reset, refused, hang] {
+        let mut host = Host::new(move |_| gives_no_answer());
+        host.record(1..=3);
+        assert_eq!(host.flush_within(secs(1)).last_status, Some(0));
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_report_says_it_too_when_the_server_was_asked_by_an_earlier_flush_and_no_longer_once_it_is_well() {
+    let mut host = Host::new(|request| if request.at < secs(20) { status(401) } else { status(200) });
+    host.record(1..=1);
+    host.flush();
+    let report = host.flush();
+    assert_eq!((report.retained, report.attempts, report.last_status), (1, 0, Some(401)));
+    host.run_until(secs(35));
+    let report = host.flush();
+    assert_eq!((report.ok, report.last_status), (true, None));
+    host.record(2..=2);
+    assert_eq!(host.flush_within(Duration::ZERO).last_status, None, "the server was not asked");
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_a_shutdown_drops_has_a_reason_as_well() {
+    let mut host = Host::new(|_| status(403));
+    host.record(1..=2);
+    let flush = host.begin_flush(FlushSettings::last(secs(1)));
+    let report = host.finish(flush);
+    assert_eq!((report.dropped, report.last_status), (2, Some(403)));
+    assert_eq!(
+        report.to_string(),
+        "0 delivered, 0 rejected, 0 retained, 2 dropped: the server answers 403: check the keys and the base URL"
+    );
 }
 
 #[wasm_bindgen_test(unsupported = test)]

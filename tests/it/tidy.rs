@@ -21,6 +21,7 @@ const CORE: &[&str] = &[
     "report.rs",
     "retry.rs",
     "sampling.rs",
+    "state.rs",
     "table.rs",
     "time.rs",
     "wire/mod.rs",
@@ -161,6 +162,18 @@ fn the_changelog_knows_this_version_or_that_it_is_unreleased() {
         changelog.starts_with("# Unreleased") || changelog.contains(version),
         "CHANGELOG.md:1: must begin with \"# Unreleased\" or mention {version}"
     );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn every_document_with_rust_is_compiled() {
+    let library = read("src/lib.rs");
+    let documents = fs::read_dir(root().join("docs")).expect("docs can be listed");
+    let names = documents.map(|entry| entry.expect("docs can be read").file_name());
+    for name in names.map(|name| format!("docs/{}", name.display())).filter(|name| name.ends_with(".md")) {
+        let has_rust = read(&name).contains("```rust");
+        let is_compiled = library.contains(&format!("include_str!(\"../{name}\")"));
+        assert_eq!(has_rust, is_compiled, "src/lib.rs: `mod documents` must have {name} when that has Rust");
+    }
 }
 
 #[wasm_bindgen_test(unsupported = test)]

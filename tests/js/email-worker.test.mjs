@@ -34,6 +34,20 @@ test("every observation of every message arrives once, in the expected trees", a
   );
 });
 
+test("a trace can be watched step by step: what has ended has arrived before the Worker asks its model for more", async (t) => {
+  const { output } = await startDemo(t, await receiverFor(t)).done;
+  const lines = [...output.matchAll(/^ +already there when the Worker asks for (\w+): (.*)$/gm)].map(([, name, there]) => [name, there.split(", ").toSorted()]);
+  assert.deepEqual(
+    lines,
+    [
+      ["plan", ["classify", "triage_email"]],
+      ["write_reply", ["lookup_order", "plan"]],
+      ["verify", ["execute_plan", "write_reply"]],
+    ],
+    output,
+  );
+});
+
 test("an observation that is missing from the expectation makes the demo fail and show the line", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "langfuse-edge-"));
   t.after(() => rm(directory, { recursive: true }));

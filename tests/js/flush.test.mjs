@@ -151,7 +151,7 @@ describe("faults", { concurrency: 8 }, () => {
     const { requests, attempts } = hung.report;
     assert.deepEqual(
       accounts(hung.report),
-      report({ ok: false, retained: 40, requests: 0, attempts, ambiguous: attempts }),
+      report({ ok: false, retained: 40, requests: 0, attempts, ambiguous: attempts, lastStatus: 0 }),
     );
     assert.equal(hung.requests, attempts);
     assert.equal(requests, 0);
@@ -230,12 +230,12 @@ describe("faults", { concurrency: 8 }, () => {
     const langfuse = new Langfuse({ ...receiver.options, secretKey: "sk-lf-wrong" });
     record(langfuse, 40);
     const result = await flushed(langfuse, receiver);
-    assert.deepEqual(accounts(result.report), report({ ok: false, retained: 40 }));
+    assert.deepEqual(accounts(result.report), report({ ok: false, retained: 40, lastStatus: 401 }));
     assert.deepEqual([result.rows, result.requests], [0, 1]);
     between(result.milliseconds, 0, 1000);
     record(langfuse, 1);
     const again = await flushed(langfuse, receiver);
-    assert.deepEqual(accounts(again.report), report({ ok: false, retained: 41, requests: 0, attempts: 0 }));
+    assert.deepEqual(accounts(again.report), report({ ok: false, retained: 41, requests: 0, attempts: 0, lastStatus: 401 }));
     assert.equal(again.requests, 1);
     between(again.milliseconds, 0, 1000);
   });
@@ -248,7 +248,7 @@ describe("faults", { concurrency: 8 }, () => {
       });
       const langfuse = new Langfuse({ ...KEYS, baseUrl: server.url });
       record(langfuse, 3);
-      assert.deepEqual(accounts(await langfuse.flush()), report({ ok: false, retained: 3 }));
+      assert.deepEqual(accounts(await langfuse.flush()), report({ ok: false, retained: 3, lastStatus: status }));
       assert.equal(server.counts.requests, 1);
     });
   }

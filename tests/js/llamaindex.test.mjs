@@ -2,37 +2,15 @@
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
 
-import { OpenAI } from "@llamaindex/openai";
 import { attachLlamaIndex, flushLangfuse, Langfuse, startActiveObservation, step, traceLLM } from "langfuse-edge";
 import { BaseRetriever, CallbackManager, getResponseSynthesizer, RetrieverQueryEngine, Settings, TextNode, tool } from "llamaindex";
 
-import { httpServerFor } from "./support/http-server.mjs";
+import { openaiFor, toolCall } from "./support/llamaindex.mjs";
 import { COMPLETE, endOf, observed, STOPPED } from "./support/observed.mjs";
 
 const { client, receiver, rows } = observed();
 
 const messages = [{ role: "user", content: "Hi" }];
-const USAGE = { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 };
-
-/** An LLM of `@llamaindex/openai` whose server says `answers`, one after the other; a number is a status. */
-async function openaiFor(t, ...answers) {
-  const { url } = await httpServerFor(t, (_, response) => {
-    const answer = answers.shift() ?? "Hello!";
-    const message = typeof answer === "string" ? { role: "assistant", content: answer } : answer;
-    if (typeof answer === "number") return response.writeHead(answer).end('{"error":{"message":"no"}}');
-    if (Array.isArray(answer)) {
-      response.writeHead(200, { "content-type": "text/event-stream" });
-      const chunk = (more) => response.write(`data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", model: "gpt-4o-mini-0718", ...more })}\n\n`);
-      for (const content of answer) chunk({ choices: [{ index: 0, delta: { content }, finish_reason: null }] });
-      chunk({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }], usage: USAGE });
-      return response.end("data: [DONE]\n\n");
-    }
-    response.writeHead(200, { "content-type": "application/json" });
-    const finish_reason = message.tool_calls ? "tool_calls" : "stop";
-    response.end(JSON.stringify({ id: "c", object: "chat.completion", model: "gpt-4o-mini-0718", choices: [{ index: 0, message, finish_reason }], usage: USAGE }));
-  });
-  return new OpenAI({ apiKey: "k", baseURL: url, model: "gpt-4o-mini", temperature: 0.3, maxTokens: 50, maxRetries: 0 });
-}
 
 const attached = [];
 afterEach(() => attached.splice(0).forEach((detach) => detach()));
@@ -101,8 +79,8 @@ describe("what LlamaIndex tells", () => {
 
   test("tools are observations, also those that throw", async (t) => {
     attach();
-    const call = (id, name) => ({ id, type: "function", function: { name, arguments: '{"city":"Oslo"}' } });
-    const asks = { role: "assistant", content: null, tool_calls: [call("call-1", "weather"), call("call-2", "broken")] };
+    const calls = ["weather", "broken"].map((name, id) => toolCall(`call-${id}`, name, { city: "Oslo" }));
+    const asks = { role: "assistant", content: null, tool_calls: calls };
     const llm = await openaiFor(t, asks, "Rain.");
     const parameters = { type: "object", properties: { city: { type: "string" } } };
     const tools = [

@@ -211,7 +211,7 @@ describe("status", () => {
     startObservation("one").end();
     await flushLangfuse({ timeoutMs: 50 });
     const { queued, lastError, lastDelivery } = status();
-    assert.deepEqual([queued, lastDelivery, lastError.message], [1, undefined, "langfuse-edge: flush: 0 delivered, 0 rejected, 1 retained, 0 dropped"]);
+    assert.deepEqual([queued, lastDelivery, lastError.message], [1, undefined, "langfuse-edge: flush: 0 delivered, 0 rejected, 1 retained, 0 dropped: the server gives no answer"]);
     assert.ok(lastError.at instanceof Date);
   });
 

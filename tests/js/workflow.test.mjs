@@ -225,9 +225,10 @@ describe("a workflow", () => {
       warn.mock.resetCalls();
       const report = await flushLangfuse({ timeoutMs: 100 });
       assert.deepEqual([report.ok, report.retained], [false, 4]);
-      assert.deepEqual(warn.mock.calls.map((call) => call.arguments), [
-        ["langfuse-edge: flush: 0 delivered, 0 rejected, 4 retained, 0 dropped"],
-      ]);
+      const [[warning], ...more] = warn.mock.calls.map((call) => call.arguments);
+      // A flush that is over before the server's silence was long enough cannot tell of it.
+      assert.match(warning, /^langfuse-edge: flush: 0 delivered, 0 rejected, 4 retained, 0 dropped(: the server gives no answer)?$/);
+      assert.deepEqual(more, []);
     }
   });
 

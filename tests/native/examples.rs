@@ -1,6 +1,6 @@
-//! Every example, run against the receiver as its first lines say, and without Langfuse.
+//! Examples, run against the receiver as its first lines say, and without Langfuse.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -146,41 +146,6 @@ async fn the_tracing_layer_example_records_the_spans_that_are_meant() {
     }
 }
 
-#[cfg(unix)]
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_example_answers_and_delivers_what_is_under_way_when_it_is_told_to_end() {
-    let receiver = Receiver::start();
-    let mut server =
-        traced("server", &receiver.url).stdout(Stdio::piped()).spawn().expect("the example is built");
-    let mut stdout = BufReader::new(server.stdout.take().expect("its output is piped"));
-    let mut says = || {
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("it says something");
-        line
-    };
-    let line = says();
-    let url = format!("{}/ask", line.trim().rsplit(' ').next().expect("the line ends in the URL"));
-    let http = reqwest::Client::new();
-    let ask = |question| {
-        let request = http.post(&url).header("x-user", "u-1").body(question).send();
-        tokio::spawn(async { request.await.expect("it answers").text().await.expect("the answer is text") })
-    };
-    assert_eq!(ask("first").await.expect("it is answered"), "An answer to: first");
-    assert_eq!(says(), "u-1 asks\n");
-
-    let second = ask("second");
-    assert_eq!(tokio::task::block_in_place(says), "u-1 asks\n");
-    let killed = Command::new("kill").arg(server.id().to_string()).status();
-
-    assert!(killed.expect("there is a shell").success());
-    assert_eq!(second.await.expect("it is answered"), "An answer to: second");
-    let mut rest = String::new();
-    stdout.read_to_string(&mut rest).expect("it prints text");
-    assert_eq!(rest, "delivered: 4\n");
-    assert_eq!(server.wait().expect("it ends").code(), Some(0));
-    assert_eq!(receiver.state("observations").await, 4);
-}
-
 #[tokio::test]
 async fn the_lambda_example_has_delivered_when_it_answers() {
     let receiver = Receiver::start();
@@ -262,7 +227,7 @@ fn output(example: &mut Command) -> String {
 }
 
 /// As somebody who has copied what the receiver says into a shell.
-fn traced(example: &str, url: &str) -> Command {
+pub(crate) fn traced(example: &str, url: &str) -> Command {
     let examples = Path::new(env!("CARGO_BIN_EXE_langfuse-edge")).with_file_name("examples");
     let mut command = Command::new(examples.join(example));
     command

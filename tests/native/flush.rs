@@ -197,8 +197,8 @@ async fn wrong_keys_are_reported_and_the_server_is_left_alone() {
     let first = langfuse.flush().await;
     let second = langfuse.flush().await;
 
-    assert_eq!((first.retained, first.requests), (3, 1));
-    assert_eq!((second.retained, second.requests), (3, 0));
+    assert_eq!((first.retained, first.requests, first.last_status), (3, 1, Some(401)));
+    assert_eq!((second.retained, second.requests, second.last_status), (3, 0, Some(401)));
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod receiver;
 #[cfg(feature = "macros")]
 mod refusals;
 mod scores;
+#[cfg(unix)]
+mod server;
 mod sink;
 mod steps;
 #[cfg(feature = "tracing")]

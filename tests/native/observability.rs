@@ -223,7 +223,8 @@ async fn what_could_not_be_delivered_is_said_in_one_warning_and_is_in_the_report
     let report = flush_langfuse_within(Duration::from_millis(300)).await;
 
     assert_eq!((report.ok, report.delivered, report.retained), (false, 0, 37));
-    let said = "langfuse-edge: flush: 0 delivered, 0 rejected, 37 retained, 0 dropped";
+    let said =
+        "langfuse-edge: flush: 0 delivered, 0 rejected, 37 retained, 0 dropped: the server answers 503";
     assert_eq!(warnings_with(&["37 retained"]), [said]);
     receiver.fault("{}").await;
     assert!(flush_langfuse().await.ok);
@@ -265,10 +266,10 @@ async fn the_status_keeps_what_a_delivery_failed_of_but_nothing_that_was_recorde
     let receiver = Receiver::start();
     let gone = Receiver::start().url.clone();
     for (fault, url, said) in [
-        (r#"{"status": 503}"#, &receiver.url, "1 retained, 0 dropped; the server answered 503"),
-        (r#"{"hang": true}"#, &receiver.url, "1 retained, 0 dropped; the server did not answer"),
-        ("{}", &gone, "1 retained, 0 dropped; the server cannot be reached"),
-        (r#"{"status": 422}"#, &receiver.url, "1 rejected, 0 retained, 0 dropped; first: 422 "),
+        (r#"{"status": 503}"#, &receiver.url, "1 retained, 0 dropped: the server answers 503"),
+        (r#"{"hang": true}"#, &receiver.url, "1 retained, 0 dropped: the server gives no answer"),
+        ("{}", &gone, "1 retained, 0 dropped: the server gives no answer"),
+        (r#"{"status": 422}"#, &receiver.url, "1 rejected, 0 retained, 0 dropped"),
     ] {
         receiver.fault(fault).await;
         let options = Options::default().keys("pk-lf-dev", "sk-lf-dev").base_url(url);

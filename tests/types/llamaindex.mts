@@ -1,5 +1,6 @@
 // LlamaIndex's own types fit, and what does not must not compile.
 import { OpenAI } from "@llamaindex/openai";
+import { agent, type AgentWorkflow } from "@llamaindex/workflow";
 import { createWorkflow, workflowEvent } from "@llamaindex/workflow-core";
 import {
   addFlushHandler,
@@ -14,7 +15,7 @@ import {
   workflowSteps,
 } from "langfuse-edge";
 import { captureConsole } from "langfuse-edge/console";
-import { Settings } from "llamaindex";
+import { type MessageContent, Settings } from "llamaindex";
 
 /** Compiles when the value is of exactly this type. */
 function is<Expected>() {
@@ -36,6 +37,10 @@ is<Promise<number>>()(runWorkflowWithFlush(traced, { mail: "Hi" }));
 void traced.run({ letter: "Hi" });
 // @ts-expect-error A LlamaIndex workflow has no run.
 void runWorkflowWithFlush(createWorkflow());
+
+const assistant = traceWorkflow(agent({ tools: [] }), { name: "assistant" });
+is<AgentWorkflow>()(assistant);
+is<MessageContent>()((await runWorkflowWithFlush(assistant, "Hi")).data.result);
 
 class Emails {
   readonly from = "me";

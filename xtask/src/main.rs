@@ -1,7 +1,9 @@
 //! The only build logic of the project: `cargo xtask <command>`.
 
+mod bench;
 mod demo;
 mod dist;
+mod docs;
 mod exports;
 mod faults;
 mod glue;
@@ -28,6 +30,7 @@ Usage: cargo xtask <command>
 
   setup          install what building needs, once: wasm32 std, wasm-bindgen, wasm-pack, npm packages
   dist           build the npm package into pkg/ and print its sizes
+  docs           write the API references of the crate (rustdoc) and of the npm package (TypeDoc)
   demo [--keep]  run the email Worker against a local receiver and show its traces;
                  --keep leaves the receiver running afterwards
   faults [--full] [<fault or client>...]
@@ -35,6 +38,9 @@ Usage: cargo xtask <command>
                  table; --full watches the server longer for what arrives late
   runtimes       install the packed npm package on every runtime and bundler, run a program there,
                  and print what worked
+  bench [--quick]
+                 measure speed, size, memory and delivery beside the peers, hold them against the budgets, and write
+                 docs/benchmarks.md; --quick only checks the budgets, roughly
   workers [<word of a scenario's name>...]
                  run Workers and other serverless functions in their runtimes and print what was recorded, what
                  arrived, and what it added to the responses
@@ -66,8 +72,14 @@ fn run(args: &[String]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         ["dist"] => dist::run(&project, &setup::run(&project)?).map(|()| ExitCode::SUCCESS),
+        ["docs"] => docs::run(&project, &setup::run(&project)?),
         ["demo"] => demo::run(&project, &setup::run(&project)?, false),
         ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
+        ["bench"] => bench::run(&project, &setup::run(&project)?),
+        ["bench", "--quick"] => {
+            dist::run(&project, &setup::run(&project)?)?;
+            bench::quick(&project)
+        }
         ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),
         ["runtimes"] => runtimes::run(&project, &setup::run(&project)?),
         ["workers", ref wanted @ ..] => workers::run(&project, &setup::run(&project)?, wanted),

@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, faults, now, progress, runtimes, rust_worker, workers};
+use crate::{bench, demo, dist, docs, faults, now, progress, runtimes, rust_worker, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
@@ -20,11 +20,12 @@ const STEPS: &[Step] = &[
     ("lint", lint),
     ("features one by one", features),
     ("lint wasm32", lint_wasm),
-    ("documentation", documentation),
+    ("documentation", |project, _| docs::of_the_crate(project)),
     ("cargo test", cargo_test),
     ("fuzz targets build", fuzz_targets),
     ("cargo test in wasm", cargo_test_wasm),
     ("npm package", dist::run),
+    ("documentation of the npm package", |project, _| docs::of_the_package(project)),
     ("bare wasm-pack package", dist::bare_package),
     ("no exports in a Rust Worker", no_exports),
     ("Rust Worker", rust_worker::build),
@@ -36,6 +37,7 @@ const STEPS: &[Step] = &[
     ("runtimes", |project, _| runtimes::table(project)),
     ("workers", |project, _| workers::table(project, &[])),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
+    ("budgets", |project, _| bench::quick(project).map(drop)),
     ("demo", run_demo),
 ];
 
@@ -54,7 +56,7 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
     }
     let total = done.iter().map(|(_, _, time)| time).sum::<Duration>();
     for (name, outcome, time) in &done {
-        progress("test", format_args!("{name:<28} {outcome:<6} {:>6.1} s", time.as_secs_f64()));
+        progress("test", format_args!("{name:<32} {outcome:<6} {:>6.1} s", time.as_secs_f64()));
     }
     progress("test", format_args!("{} of {} steps in {:.1} s", done.len(), STEPS.len(), total.as_secs_f64()));
     failure.map_or(Ok(ExitCode::SUCCESS), Err)
@@ -89,16 +91,6 @@ fn features(project: &Project, _: &Tools) -> Result<()> {
         .run()?;
     }
     Ok(())
-}
-
-fn documentation(project: &Project, _: &Tools) -> Result<()> {
-    let target = &project.target;
-    Ok(cmd!(
-        project.sh,
-        "cargo doc --workspace --no-deps --features langfuse-edge/macros,langfuse-edge/tracing --exclude xtask --target-dir {target}"
-    )
-    .env("RUSTDOCFLAGS", "-D warnings")
-    .run()?)
 }
 
 /// As the npm package has it and as a Rust Worker takes it.

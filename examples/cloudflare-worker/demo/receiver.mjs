@@ -15,6 +15,11 @@ export class Receiver {
     return response.text();
   }
 
+  /** The observations in the order in which they came. */
+  async rows() {
+    return (await this.#get("/dev/rows")).json();
+  }
+
   /** @returns {Promise<{ requests: number, observations: number, rows: number, duplicates: number }>} */
   async state() {
     return (await this.#get("/dev/state")).json();

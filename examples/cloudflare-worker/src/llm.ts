@@ -1,4 +1,4 @@
-import type { Observation } from "langfuse-edge";
+import { getLlmCallbackHandler } from "langfuse-edge";
 import OpenAI from "openai";
 
 import type { Env } from "./env";
@@ -10,12 +10,13 @@ export interface Prompt {
   user: string;
 }
 
-/** An answer that is one JSON object. Recorded as a generation under `parent`. */
-export async function askForJson(parent: Observation, name: string, env: Env, prompt: Prompt): Promise<Record<string, unknown>> {
-  const text = await generate(parent, name, env, prompt, async (client, request, generation) => {
+/** An answer that is one JSON object. Recorded as a generation below the step that asks. */
+export async function askForJson(name: string, env: Env, prompt: Prompt): Promise<Record<string, unknown>> {
+  const text = await generate(name, env, prompt, async (client, request, call) => {
     const completion = await client.chat.completions.create({ ...request, response_format: { type: "json_object" } });
-    generation.update({ model: completion.model, usageDetails: usageDetails(completion.usage) });
-    return completion.choices[0]?.message.content ?? "";
+    const output = completion.choices[0]?.message.content ?? "";
+    call.end({ model: completion.model, output, usage: completion.usage });
+    return output;
   });
   let answer: unknown;
   try {
@@ -30,32 +31,39 @@ export async function askForJson(parent: Observation, name: string, env: Env, pr
 }
 
 /** An answer in prose, streamed. Recorded as a generation with the time of its first token. */
-export async function askForText(parent: Observation, name: string, env: Env, prompt: Prompt): Promise<string> {
-  return generate(parent, name, env, prompt, async (client, request, generation) => {
+export async function askForText(name: string, env: Env, prompt: Prompt): Promise<string> {
+  return generate(name, env, prompt, async (client, request, call) => {
     const stream = await client.chat.completions.create({
       ...request,
       stream: true,
       stream_options: { include_usage: true },
     });
-    let text = "";
+    let [output, model, usage]: [string, string, OpenAI.CompletionUsage | undefined] = ["", request.model, undefined];
     for await (const chunk of stream) {
       const delta = chunk.choices[0]?.delta.content;
-      if (delta && !text) generation.update({ completionStartTime: new Date() });
-      text += delta ?? "";
-      if (chunk.usage) generation.update({ model: chunk.model, usageDetails: usageDetails(chunk.usage) });
+      if (delta) call.firstToken();
+      output += delta ?? "";
+      model = chunk.model;
+      usage = chunk.usage ?? undefined;
     }
-    return text;
+    call.end({ model, output, usage });
+    return output;
   });
 }
 
 type Request = { model: string; messages: OpenAI.ChatCompletionMessageParam[] } & typeof PARAMETERS;
 
+/** What the handler is told of a call, beside its start and its error. */
+interface Call {
+  firstToken(): void;
+  end(response: object): void;
+}
+
 async function generate(
-  parent: Observation,
   name: string,
   env: Env,
   prompt: Prompt,
-  call: (client: OpenAI, request: Request, generation: Observation) => Promise<string>,
+  ask: (client: OpenAI, request: Request, call: Call) => Promise<string>,
 ): Promise<string> {
   const request: Request = {
     model: env.OPENAI_MODEL || "gpt-4o-mini",
@@ -65,21 +73,19 @@ async function generate(
     ],
     ...PARAMETERS,
   };
-  const generation = parent.startObservation(
-    name,
-    { model: request.model, modelParameters: PARAMETERS, input: request.messages },
-    { asType: "generation" },
-  );
+  const handler = getLlmCallbackHandler();
+  const id = crypto.randomUUID();
+  handler.onLlmStart(id, name, request);
+  const call = {
+    firstToken: () => handler.onLlmFirstToken(id),
+    end: (response: object) => handler.onLlmEnd(id, response),
+  };
   try {
-    const output = await call(openai(env), request, generation);
-    generation.update({ output });
-    return output;
+    return await ask(openai(env), request, call);
   } catch (error) {
     const readable = new Error(`${name}: ${explain(error)}`, { cause: error });
-    generation.update({ level: "ERROR", statusMessage: readable.message });
+    handler.onLlmError(id, readable);
     throw readable;
-  } finally {
-    generation.end();
   }
 }
 
@@ -98,9 +104,4 @@ function explain(error: unknown): string {
   if (error instanceof OpenAI.APIConnectionError) return "the LLM endpoint cannot be reached";
   if (error instanceof OpenAI.APIError) return `the LLM endpoint answered ${error.message}`;
   return error instanceof Error ? error.message : String(error);
-}
-
-function usageDetails(usage: OpenAI.CompletionUsage | null | undefined): Record<string, number> | undefined {
-  if (!usage) return undefined;
-  return { input: usage.prompt_tokens, output: usage.completion_tokens, total: usage.total_tokens };
 }

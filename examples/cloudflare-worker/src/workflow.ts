@@ -62,8 +62,8 @@ export function handleEmail(message: ForwardableEmailMessage, env: Env): Promise
 function triageEmail(mail: Mail, env: Env): Promise<Triage> {
   return step(
     "triage_email",
-    async (observation) => {
-      const answer = await askForJson(observation, "classify", env, {
+    async () => {
+      const answer = await askForJson("classify", env, {
         system:
           "You triage the mail of an online shop. Answer with JSON: category (order_status, refund, billing, complaint, meeting, question or automatic), urgency (low, normal or high), language (two letters).",
         user: describeMail(mail),
@@ -80,7 +80,7 @@ function executePlan(mail: Mail, triage: Triage, env: Env): Promise<Answer> {
   return step(
     "execute_plan",
     async (observation): Promise<Answer> => {
-      const plan = await askForJson(observation, "plan", env, {
+      const plan = await askForJson("plan", env, {
         system: `You plan the answer to a mail. Answer with JSON: steps, a list of {tool, arguments}. Tools: ${Object.keys(TOOLS).join(", ")}.`,
         user: `Category: ${triage.category}\n${describeMail(mail)}`,
       });
@@ -96,7 +96,7 @@ function executePlan(mail: Mail, triage: Triage, env: Env): Promise<Answer> {
       }
       const reply = mail.automatic
         ? ""
-        : await askForText(observation, "write_reply", env, {
+        : await askForText("write_reply", env, {
             system: `You write the reply to a mail, in the language "${triage.language}", from what the tools found. Say plainly what could not be found.`,
             user: `${describeMail(mail)}\n\nTool results:\n${JSON.stringify(results)}`,
           });
@@ -137,7 +137,7 @@ function verifyResponse(mail: Mail, answer: Answer, env: Env): Promise<Verdict> 
     "verify_response",
     async (observation): Promise<Verdict> => {
       if (answer.reply === "") return { approved: false, issues: ["there is nobody to answer"] };
-      const { approved, issues } = await askForJson(observation, "verify", env, {
+      const { approved, issues } = await askForJson("verify", env, {
         system:
           "You verify a reply before it is sent. Answer with JSON: approved (true or false), issues (a list of sentences).",
         user: `${describeMail(mail)}\n\nReply:\n${answer.reply}`,
