@@ -15,7 +15,7 @@ use crate::client::Langfuse;
 use crate::llm::LlmCallbackHandler;
 use crate::process_wide::langfuse;
 
-/// The process-wide client, as [`langfuse`](crate::langfuse) gives it.
+/// The process-wide client, as [`langfuse`] gives it.
 #[must_use]
 pub fn client() -> Langfuse {
     langfuse()
