@@ -164,7 +164,7 @@ impl Options {
     /// in which Render, GitLab, CircleCI, Heroku, Travis, Jenkins, GitHub, Bitbucket, Azure or Drone keeps the commit),
     /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`, `LANGFUSE_AMBIGUOUS`.
     #[must_use]
-    pub fn or_env(self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub fn or_env(self, lookup: &dyn Fn(&'static str) -> Option<String>) -> Self {
         let mut options = self.or_variables(lookup);
         options.fill(Setting::Release, &REVISION, lookup);
         options
@@ -172,16 +172,21 @@ impl Options {
 
     /// As [`or_env`](Self::or_env), without the variables of builds: where there is a process, the JavaScript layer knows
     /// them.
-    pub(crate) fn or_variables(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn or_variables(mut self, lookup: &dyn Fn(&'static str) -> Option<String>) -> Self {
         for &(setting, _, variables) in &Setting::ALL {
             self.fill(setting, variables, lookup);
         }
         self
     }
 
-    fn fill(&mut self, setting: Setting, variables: &[&str], lookup: &dyn Fn(&str) -> Option<String>) {
+    fn fill(
+        &mut self,
+        setting: Setting,
+        variables: &[&'static str],
+        lookup: &dyn Fn(&'static str) -> Option<String>,
+    ) {
         if self.get(setting).is_none() {
-            let from_env = |name: &&str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
+            let from_env = |name: &&'static str| lookup(name).filter(|value| !value.trim_ascii().is_empty());
             if let Some(value) = variables.iter().find_map(from_env) {
                 self.set(setting, value);
             }

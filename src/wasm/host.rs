@@ -116,7 +116,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 fn fill(bytes: &mut [u8]) {
-    const BLOCK: usize = 512;
+    const BLOCK: usize = 4096;
     thread_local! {
         static POOL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
@@ -166,12 +166,12 @@ pub(crate) fn first_of(one: &Promise, other: &Promise) -> Promise {
 }
 
 /// The value of an environment variable, where the host has `process.env`.
-pub(crate) fn env(name: &str) -> Option<String> {
+pub(crate) fn env(name: &'static str) -> Option<String> {
     named(&named(&named(&global(), "process")?, "env")?, name)?.as_string()
 }
 
 /// A property that is neither absent nor null. One whose getter throws counts as absent.
-pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
+pub(crate) fn named(object: &JsValue, name: &'static str) -> Option<JsValue> {
     Some(get_named(object, name).ok()??.into())
 }
 

@@ -216,6 +216,11 @@ fn link(project: &Project) -> Result<()> {
     std::os::unix::fs::symlink("../pkg", &link).with_context(|| format!("cannot link {}", link.display()))
 }
 
+/// What the users of a Worker that makes one trace download: gzip -9.
+pub(crate) fn minimal_worker_bytes(project: &Project) -> Result<usize> {
+    Ok(Bundled::of(project, MINIMAL_WORKER)?.total())
+}
+
 /// What a Worker's users download, against the budget.
 fn sizes(project: &Project) -> Result<()> {
     let wasm = Size::of(&project.sh, &project.root.join("pkg/dist/core_bg.wasm"))?;

@@ -1,5 +1,6 @@
 //! The only build logic of the project: `cargo xtask <command>`.
 
+mod bench;
 mod demo;
 mod dist;
 mod docs;
@@ -37,6 +38,9 @@ Usage: cargo xtask <command>
                  table; --full watches the server longer for what arrives late
   runtimes       install the packed npm package on every runtime and bundler, run a program there,
                  and print what worked
+  bench [--quick]
+                 measure speed, size, memory and delivery beside the peers, hold them against the budgets, and write
+                 docs/benchmarks.md; --quick only checks the budgets, roughly
   workers [<word of a scenario's name>...]
                  run Workers and other serverless functions in their runtimes and print what was recorded, what
                  arrived, and what it added to the responses
@@ -71,6 +75,11 @@ fn run(args: &[String]) -> Result<ExitCode> {
         ["docs"] => docs::run(&project, &setup::run(&project)?),
         ["demo"] => demo::run(&project, &setup::run(&project)?, false),
         ["demo", "--keep"] => demo::run(&project, &setup::run(&project)?, true),
+        ["bench"] => bench::run(&project, &setup::run(&project)?),
+        ["bench", "--quick"] => {
+            dist::run(&project, &setup::run(&project)?)?;
+            bench::quick(&project)
+        }
         ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),
         ["runtimes"] => runtimes::run(&project, &setup::run(&project)?),
         ["workers", ref wanted @ ..] => workers::run(&project, &setup::run(&project)?, wanted),

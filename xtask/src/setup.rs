@@ -62,6 +62,17 @@ pub(crate) fn typedoc(project: &Project) -> Result<PathBuf> {
     Ok(modules.join("typedoc/bin/typedoc"))
 }
 
+/// What the bench measures us beside, where its programs find it.
+pub(crate) fn bench_peers(project: &Project) -> Result<()> {
+    let folder = project.root.join("tests/bench/node");
+    let modules = Cache::open()?.npm_install(project, "bench", &folder)?;
+    let link = folder.join("node_modules");
+    if link.is_symlink() {
+        std::fs::remove_file(&link)?;
+    }
+    std::os::unix::fs::symlink(&modules, &link).with_context(|| format!("cannot link {}", link.display()))
+}
+
 fn find_chromium(project: &Project) -> Option<String> {
     ["chromium", "google-chrome"].into_iter().find_map(|name| {
         cmd!(project.sh, "which {name}").quiet().ignore_stderr().read().ok().filter(|path| !path.is_empty())

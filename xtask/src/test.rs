@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{demo, dist, docs, faults, now, progress, runtimes, rust_worker, workers};
+use crate::{bench, demo, dist, docs, faults, now, progress, runtimes, rust_worker, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     ("runtimes", |project, _| runtimes::table(project)),
     ("workers", |project, _| workers::table(project, &[])),
     ("fault matrix", |project, _| faults::matrix(project, &[])),
+    ("budgets", |project, _| bench::quick(project).map(drop)),
     ("demo", run_demo),
 ];
 

@@ -1,0 +1,117 @@
+//! `cargo xtask bench`: speed, size, memory and delivery beside the peers, measured in one run.
+//!
+//! The programs of `tests/bench` measure; here they are run one after the other, what they find is held against the budgets,
+//! and `docs/benchmarks.md` is written.
+
+mod budget;
+mod page;
+mod part;
+mod plot;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use xshell::cmd;
+
+use crate::bench::part::{Part, Values};
+use crate::project::Project;
+use crate::setup::{self, Tools};
+use crate::{dist, progress};
+
+/// Names in the page, and what measures them.
+const SCRIPTS: [(&str, &[&str]); 3] =
+    [("cpu", &["cpu.mjs"]), ("bursts", &["bursts.mjs"]), ("memory", &["memory.mjs"])];
+
+pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
+    dist::run(project, tools)?;
+    let bench = Bench::build(project, Kind::Full)?;
+    setup::bench_peers(project)?;
+    let mut parts = Vec::new();
+    for (name, script) in SCRIPTS {
+        parts.push((name, bench.measure(name, script)?));
+    }
+    let values = values(project, parts.iter().map(|(_, part)| part))?;
+    let outcomes = budget::check(&values, budget::Margin::None)?;
+    page::write(project, &parts, &outcomes)?;
+    conclude(&outcomes)
+}
+
+/// For CI: the budgets only, with a margin for a busy machine. Needs the npm package and the receiver.
+pub(crate) fn quick(project: &Project) -> Result<ExitCode> {
+    let bench = Bench::build(project, Kind::Quick)?;
+    let mut parts = Vec::new();
+    for (name, script) in SCRIPTS {
+        parts.push(bench.measure(name, &[script, &["--quick"]].concat())?);
+    }
+    let values = values(project, parts.iter())?;
+    conclude(&budget::check(&values, budget::Margin::Noise)?)
+}
+
+fn conclude(outcomes: &[budget::Outcome]) -> Result<ExitCode> {
+    for outcome in outcomes {
+        progress("bench", outcome);
+    }
+    let missed = outcomes.iter().filter(|outcome| !outcome.is_kept).count();
+    ensure!(missed == 0, "{missed} of {} budgets missed", outcomes.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the scripts have found, and what needs no script.
+fn values<'a>(project: &Project, parts: impl Iterator<Item = &'a Part>) -> Result<Values> {
+    let mut values = Values::new();
+    for part in parts {
+        values.extend(part.values.clone());
+    }
+    values.insert("workerBytes".to_owned(), dist::minimal_worker_bytes(project)? as f64);
+    let manifest = project.sh.read_file(project.root.join("pkg/package.json"))?;
+    let manifest: serde_json::Value = serde_json::from_str(&manifest)?;
+    let dependencies = manifest["dependencies"].as_object().map_or(0, serde_json::Map::len);
+    values.insert("dependencies".to_owned(), dependencies as f64);
+    Ok(values)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Full,
+    Quick,
+}
+
+/// The programs that the scripts use.
+struct Bench<'a> {
+    project: &'a Project,
+    receiver: std::path::PathBuf,
+    memory: std::path::PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    fn build(project: &'a Project, kind: Kind) -> Result<Self> {
+        let sh = &project.sh;
+        let target = &project.target;
+        // A receiver built for speed makes nobody wait; that of the tests is there already. The allocations of a program
+        // are the same however it is built.
+        let profile = if kind == Kind::Full { "bench" } else { "dev" };
+        let options = ["build", "--features", "cli,macros,tracing", "--target-dir"];
+        cmd!(sh, "cargo {options...} {target} --profile {profile} --bin langfuse-edge").run()?;
+        cmd!(sh, "cargo {options...} {target} --example bench-memory").run()?;
+        let receiver = if kind == Kind::Full { "release/langfuse-edge" } else { "debug/langfuse-edge" };
+        let program = |name: &str| target.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        Ok(Self { project, receiver: program(receiver), memory: program("debug/examples/bench-memory") })
+    }
+
+    fn measure(&self, name: &str, script: &[&str]) -> Result<Part> {
+        let [script, arguments @ ..] = script else { return Ok(Part::default()) };
+        let script = self.project.root.join("tests/bench/node").join(script);
+        crate::timed("bench", name, || {
+            let found = cmd!(self.project.sh, "node {script} {arguments...}")
+                .env("LANGFUSE_EDGE_BIN", &self.receiver)
+                .env("LANGFUSE_EDGE_BENCH_MEMORY", &self.memory)
+                .quiet()
+                .read()?;
+            let part: Part = found.lines().last().context("nothing was printed").and_then(|line| {
+                serde_json::from_str(line).with_context(|| format!("not a part of the bench: {line}"))
+            })?;
+            part.print();
+            Ok(part)
+        })
+    }
+}
