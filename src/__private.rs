@@ -8,13 +8,13 @@ use futures_core::Stream;
 use serde::Serialize;
 
 use crate::client::Langfuse;
-use crate::observability::active_langfuse;
 use crate::observation::{Field, ObservationKind};
 use crate::observed::{self, Running};
+use crate::process_wide::active_langfuse;
 use crate::recording::{ObservationBuilder, ObservationHandle};
 use crate::stream::Items;
 pub use crate::stream::Part;
-use crate::workflow::STEP_FLUSH_BUDGET;
+use crate::workflow::{StepFlush, flushed};
 
 /// Begins to describe the observation of a call.
 pub fn builder(langfuse: Option<&Langfuse>, name: &str, kind: ObservationKind) -> ObservationBuilder {
@@ -203,24 +203,22 @@ pub fn call<T>(builder: ObservationBuilder, body: impl FnOnce() -> T, part: impl
 }
 
 /// Runs an async function's body.
-pub async fn run<F: Future>(
+pub fn run<F: Future>(
     builder: ObservationBuilder,
     body: F,
     part: impl FnOnce(&F::Output) -> Part,
-) -> F::Output {
-    observed::run(builder, body, |observation, output| note_part(observation, || part(output))).await
+) -> impl Future<Output = F::Output> {
+    observed::run(builder, body, |observation, output| note_part(observation, || part(output)))
 }
 
 /// As [`run`], and flushes, for a step.
-pub async fn run_step<F: Future>(
+pub fn run_step<F: Future>(
     builder: ObservationBuilder,
     body: F,
     part: impl FnOnce(&F::Output) -> Part,
-) -> F::Output {
-    let langfuse = builder.langfuse().clone();
-    let output = run(builder, body, part).await;
-    langfuse.flush_within(STEP_FLUSH_BUDGET).await;
-    output
+    flush: StepFlush,
+) -> impl Future<Output = F::Output> {
+    flushed(builder.langfuse().clone(), flush, run(builder, body, part))
 }
 
 /// A future whose output is known to be `T`, so that the compiler need not guess it.

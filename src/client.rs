@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::config::{Config, Options, Setup};
@@ -12,7 +12,7 @@ use crate::exporter::{FlushSettings, Scope};
 use crate::id::TraceId;
 use crate::observation::ObservationData;
 use crate::open::Open;
-use crate::platform::{self, Driver, host};
+use crate::platform::{self, Driver, State, host};
 use crate::recording::{ObservationBuilder, ObservationHandle};
 use crate::report::{FlushReport, Stats};
 use crate::time::Timestamp;
@@ -23,7 +23,7 @@ use crate::wire::{self, ScoreData};
 /// Recording never fails, never blocks and never panics because of the network or the server.
 #[derive(Clone, Debug)]
 pub struct Langfuse {
-    enabled: Option<Arc<Enabled>>,
+    state: State<Enabled>,
 }
 
 #[derive(Debug)]
@@ -57,6 +57,14 @@ impl Enabled {
     fn flusher(&self) -> &Driver {
         self.end_neglected(host::now());
         &self.driver
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Nothing of the user's or of the host's is called under this lock.
@@ -105,13 +113,16 @@ impl Langfuse {
             Setup::Enabled(config) => {
                 let driver = Driver::start(&config)?;
                 let enabled = Enabled { driver, config, open: Mutex::default() };
-                Ok(Self { enabled: Some(Arc::new(enabled)) })
+                Ok(Self { state: State::enabled(enabled) })
             }
             Setup::Disabled { missing } => {
                 if let Some(missing) = missing {
                     warn_once(missing);
                 }
-                Ok(Self::disabled())
+                Ok(Self::disabled_because(|| match missing {
+                    Some(missing) => format!("{missing} is not set"),
+                    None => "enabled (LANGFUSE_TRACING_ENABLED) is false".to_owned(),
+                }))
             }
         }
     }
@@ -119,13 +130,21 @@ impl Langfuse {
     /// A client whose every call is a no-op.
     #[must_use]
     pub fn disabled() -> Self {
-        Self { enabled: None }
+        Self::disabled_because(|| "it was made by Langfuse::disabled()".to_owned())
+    }
+
+    pub(crate) fn disabled_because(why: impl FnOnce() -> String) -> Self {
+        Self { state: State::disabled(why) }
+    }
+
+    pub(crate) fn why_disabled(&self) -> Option<&str> {
+        self.state.why_disabled()
     }
 
     /// Whether anything is recorded.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.enabled.is_some()
+        self.enabled().is_some()
     }
 
     /// Begins to describe an observation: a child of the current one, or the root of a new trace.
@@ -177,27 +196,46 @@ impl Langfuse {
     }
 
     fn flush_as(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
-        let enabled = self.enabled.clone();
+        let langfuse = self.clone();
         async move {
+            let begun = langfuse.begin_flush(settings);
             // The client is not kept for it: a flush that is dropped midway must not wait as the client's last clone does.
-            let Some(report) = enabled.map(|enabled| enabled.flusher().flush(settings)) else {
-                return FlushReport::nothing_to_do();
-            };
-            report.await
+            drop(langfuse);
+            begun.await
+        }
+    }
+
+    /// Begins a flush, which goes on also when nobody waits for its report.
+    pub(crate) fn begin_flush(&self, settings: FlushSettings) -> impl Future<Output = FlushReport> + use<> {
+        end_orphans();
+        let report = self.flusher().map(|driver| driver.flush(settings));
+        async move {
+            match report {
+                Some(report) => report.await,
+                None => FlushReport::nothing_to_do(),
+            }
         }
     }
 
     /// Begins a flush that nobody waits for.
     pub fn flush_in_background(&self) {
-        if let Some(driver) = self.flusher() {
-            driver.flush_in_background(platform::DEFAULT_FLUSH_BUDGET.into());
+        drop(self.begin_flush(platform::DEFAULT_FLUSH_BUDGET.into()));
+    }
+
+    /// Waits, whatever runs the code that does; not at all when the client is disabled.
+    pub(crate) fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
+        let slept = self.enabled().map(|enabled| enabled.driver.sleep(duration));
+        async move {
+            if let Some(slept) = slept {
+                slept.await;
+            }
         }
     }
 
     /// Totals since the client was made; all zero when it is disabled.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.enabled.as_ref().map(|enabled| enabled.driver.stats()).unwrap_or_default()
+        self.enabled().map(|enabled| enabled.driver.stats()).unwrap_or_default()
     }
 
     /// Records a score, whose JSON `body` has an id or an environment only if it says so.
@@ -208,7 +246,7 @@ impl Langfuse {
         body: &str,
         has_environment: bool,
     ) {
-        let Some(enabled) = self.enabled.as_deref() else { return };
+        let Some(enabled) = self.enabled() else { return };
         if trace_id.is_none_or(|trace_id| enabled.keeps(trace_id)) {
             let environment = enabled.config.environment().filter(|_| !has_environment);
             let recorded = &host::iso8601(host::now());
@@ -218,7 +256,7 @@ impl Langfuse {
     }
 
     pub(crate) fn enabled(&self) -> Option<&Enabled> {
-        self.enabled.as_deref()
+        self.state.get()
     }
 
     /// Who records observations of this trace, if anybody does.
@@ -228,15 +266,12 @@ impl Langfuse {
 
     /// Whether both are clones of one client.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        match (&self.enabled, &other.enabled) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        }
+        self.state.is(&other.state) || !(self.is_enabled() || other.is_enabled())
     }
 
     /// See [`Enabled::flusher`].
     pub(crate) fn flusher(&self) -> Option<&Driver> {
-        self.enabled.as_deref().map(Enabled::flusher)
+        self.enabled().map(Enabled::flusher)
     }
 }
 
@@ -247,6 +282,15 @@ impl Options {
     /// [`Error::is_configuration`], naming the option and its variable, when one has a value that cannot be used.
     pub fn build(self) -> Result<Langfuse, Error> {
         Langfuse::new(&self.or_env(&host::env))
+    }
+}
+
+/// What ends observations that nobody else will end, so that a flush covers them. Absent until there may be some.
+pub(crate) static END_ORPHANS: OnceLock<fn()> = OnceLock::new();
+
+pub(crate) fn end_orphans() {
+    if let Some(end) = END_ORPHANS.get() {
+        end();
     }
 }
 

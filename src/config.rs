@@ -245,7 +245,7 @@ impl Options {
     fn key(&self, setting: Setting) -> Result<Option<&str>, Error> {
         let key = self.get(setting);
         if key.is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')) {
-            return Err(setting.error("copied again from the project's settings: it contains a space, a colon or a character outside ASCII"));
+            return Err(setting.error("copied again from the project's settings: it has a space, a colon or a character outside ASCII"));
         }
         Ok(key)
     }
@@ -279,7 +279,7 @@ impl Options {
         let kept = self.get(Setting::SampleRate).map_or(Some(BILLION), parse_billionths);
         let kept = kept.filter(|kept| *kept <= BILLION);
         kept.map(Sampling::from_billionths)
-            .ok_or_else(|| Setting::SampleRate.error("a number from 0 to 1, such as 0.25"))
+            .ok_or_else(|| Setting::SampleRate.error("a number from 0 to 1, such as 0.5"))
     }
 
     fn seconds(&self, setting: Setting, default: Duration) -> Result<Duration, Error> {

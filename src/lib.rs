@@ -13,11 +13,18 @@ pub mod sampling;
 pub mod wire;
 
 mod flush;
+#[cfg_attr(
+    all(target_arch = "wasm32", feature = "js"),
+    expect(dead_code, reason = "of its clients the npm package's TypeScript knows that")
+)]
+mod health;
 mod lane;
 mod lease;
 mod queue;
 pub mod report;
 pub mod retry;
+#[cfg(not(all(target_arch = "wasm32", feature = "js")))]
+mod state;
 mod table;
 
 pub mod exporter;
@@ -39,7 +46,7 @@ pub use native::parse_verdicts;
 #[cfg(all(feature = "tracing", not(target_arch = "wasm32")))]
 pub use native::LangfuseLayer;
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{FlushGuard, init, init_with, shutdown_signal};
+pub use native::{FlushGuard, flush_langfuse_blocking, init, init_with, shutdown_signal};
 
 #[cfg(feature = "stream")]
 #[doc(hidden)]
@@ -48,9 +55,11 @@ mod client;
 mod context;
 mod describe;
 mod llm;
-mod observability;
+pub mod observability;
 mod observed;
+mod panics;
 mod plain;
+mod process_wide;
 mod propagate;
 mod recording;
 mod score;
@@ -86,14 +95,15 @@ pub use describe::Usage;
 pub use error::Error;
 pub use id::{ObservationId, SpanContext, TraceId};
 pub use llm::{LlmCall, LlmCallbackHandler, TracedLlm, trace_llm};
-pub use observability::{flush_langfuse, langfuse, observe, set_langfuse};
+pub use observability::{add_flush_handler, flush_langfuse, flush_langfuse_within};
 pub use observation::{Level, ObservationKind};
+pub use process_wide::{langfuse, observe, set_langfuse};
 pub use propagate::{PropagatedAttributes, propagate_attributes};
 pub use recording::{Observation, ObservationBuilder, ObservationHandle};
 pub use report::{DropReason, DropReasons, FlushReport, Rejection, Stats};
 pub use score::{ScoreBuilder, ScoreTarget, ScoreValue};
 pub use time::Timestamp;
-pub use workflow::{Workflow, run_workflow_with_flush, step};
+pub use workflow::{StepFlush, Workflow, run_workflow_with_flush, step};
 
 /// The Rust in the documents compiles.
 #[cfg(doctest)]

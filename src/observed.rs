@@ -3,7 +3,12 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
 
+use pin_project_lite::pin_project;
+
+use crate::context::Context;
 use crate::observation::Level;
 use crate::platform::host;
 use crate::recording::{Observation, ObservationBuilder, ObservationHandle};
@@ -21,16 +26,19 @@ impl ObservationBuilder {
     /// # assert_eq!(answer, "42");
     /// # }
     /// ```
-    pub async fn run<F: Future>(self, future: F) -> F::Output {
-        run(self, future, |_, _| ()).await
+    pub fn run<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        run(self, future, |_, _| ())
     }
 
     /// As [`run`](Self::run); an error gives the observation level ERROR with the error as the status message.
     ///
     /// # Errors
     /// Those of `future`, unchanged.
-    pub async fn try_run<T, E: Display>(self, future: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        run(self, future, note_error).await
+    pub fn try_run<T, E: Display>(
+        self,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
+        run(self, future, note_error)
     }
 
     /// Calls `work`, which is not async, as this observation.
@@ -48,18 +56,51 @@ impl ObservationBuilder {
 }
 
 /// Runs `future` as an observation, of which `note` says what it thinks of the result.
-pub(crate) async fn run<F: Future>(
+pub(crate) fn run<F: Future>(
     builder: ObservationBuilder,
     future: F,
     note: impl FnOnce(&ObservationHandle, &F::Output),
-) -> F::Output {
-    let running = Running::start(builder);
-    let output = running.scope(future).await;
-    note(&running, &output);
-    running.complete();
-    output
+) -> impl Future<Output = F::Output> {
+    Run { future, running: None, context: Context::default(), builder: Some(builder), note: Some(note) }
 }
 
+pin_project! {
+    /// Not an async function: in one a future that it is given has two places, and is twice as large with each that is around it.
+    struct Run<F, Note> {
+        // Dropped before the observation ends.
+        #[pin]
+        future: F,
+        running: Option<Running>,
+        context: Context,
+        builder: Option<ObservationBuilder>,
+        note: Option<Note>,
+    }
+}
+
+impl<F, Note> Future for Run<F, Note>
+where
+    F: Future,
+    Note: FnOnce(&ObservationHandle, &F::Output),
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        if let Some(builder) = this.builder.take() {
+            let running = this.running.insert(Running::start(builder));
+            *this.context = Context::current().with_observation((**running).clone());
+        }
+        let output = {
+            let _restore = this.context.enter();
+            ready!(this.future.poll(cx))
+        };
+        if let (Some(running), Some(note)) = (this.running.take(), this.note.take()) {
+            note(&running, &output);
+            running.complete();
+        }
+        Poll::Ready(output)
+    }
+}
 /// As [`run`], for a function that is not async.
 pub(crate) fn call<T>(
     builder: ObservationBuilder,

@@ -12,7 +12,7 @@ pub const MOST_OPEN: usize = 10_000;
 /// An observation may be open for so long.
 pub const LONGEST_OPEN: Duration = Duration::from_secs(3600);
 
-const TOO_MANY: &str = "never ended: more than 10000 observations were open";
+const TOO_MANY: &str = "never ended: more than 10000 were open";
 const TOO_LONG: &str = "never ended: open for more than 1 h";
 
 /// Where an open observation is kept. Another may be there when it has ended, so it goes with the observation's context.
@@ -63,6 +63,12 @@ impl Open {
         self.free = next_free;
         self.len += 1;
         Place(place)
+    }
+
+    /// How many are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.len
     }
 
     /// An observation that is open.

@@ -4,9 +4,9 @@ use std::future::Future;
 
 use crate::client::Langfuse;
 use crate::context::{self, Context};
-use crate::observability::langfuse;
 use crate::observation::{Field, TraceAttributes};
 use crate::platform::host;
+use crate::process_wide::langfuse;
 
 /// A longer text is an error of the caller's more often than not, and Langfuse's own clients drop it.
 const LONGEST: usize = 200;

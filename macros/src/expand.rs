@@ -8,7 +8,10 @@ use crate::options::Options;
 use crate::shape::{self, Shape};
 
 pub(crate) fn observe(options: &Options, function: ItemFn) -> Result<TokenStream> {
-    expand(options, function, &quote!(run))
+    match &options.flush {
+        Some(flush) => Err(Error::new_spanned(flush, "only a step flushes: use `#[step]`")),
+        None => expand(options, function, &quote!(run), &quote!()),
+    }
 }
 
 pub(crate) fn step(options: &Options, function: ItemFn) -> Result<TokenStream> {
@@ -29,11 +32,15 @@ pub(crate) fn step(options: &Options, function: ItemFn) -> Result<TokenStream> {
             ));
         }
     }
-    expand(options, function, &quote!(run_step))
+    let flush = match &options.flush {
+        Some(flush) => quote!(#flush),
+        None => quote!(::langfuse_edge::StepFlush::default()),
+    };
+    expand(options, function, &quote!(run_step), &quote!(, #flush))
 }
 
-/// `run` is what runs a future.
-fn expand(options: &Options, function: ItemFn, run: &TokenStream) -> Result<TokenStream> {
+/// `run` is what runs a future; it takes `how` besides.
+fn expand(options: &Options, function: ItemFn, run: &TokenStream, how: &TokenStream) -> Result<TokenStream> {
     let ItemFn { attrs, vis, sig, block } = function;
     let arguments = shape::arguments(&sig);
     options.check(&arguments)?;
@@ -66,7 +73,7 @@ fn expand(options: &Options, function: ItemFn, run: &TokenStream) -> Result<Toke
 
     let call = match Shape::of(&sig, options.stream) {
         Shape::Value if is_async => quote! {
-            #private::#run(__langfuse_builder, async move #body, #at_part).await
+            #private::#run(__langfuse_builder, async move #body, #at_part #how).await
         },
         Shape::Value => quote! {
             #private::call(__langfuse_builder, move || #body, #at_part)
@@ -74,7 +81,7 @@ fn expand(options: &Options, function: ItemFn, run: &TokenStream) -> Result<Toke
         Shape::Future { is_boxed, output } => {
             let output = output.as_deref().map(shape::nameable).unwrap_or_else(|| syn::parse_quote!(_));
             let future = quote! {
-                #private::#run(__langfuse_builder, #private::giving::<#output, _>((move || #body)()), #at_part)
+                #private::#run(__langfuse_builder, #private::giving::<#output, _>((move || #body)()), #at_part #how)
             };
             if is_boxed { quote!(::std::boxed::Box::pin(#future)) } else { future }
         }

@@ -40,7 +40,10 @@ pub fn observe(options: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// As `#[observe]`, before an async function, which then flushes when it has ended, so that a trace can be watched step by
-/// step. It waits for that for at most a second; what is left then goes with the next flush.
+/// step. It waits for that for at most a second; the flush then goes on in the background.
+///
+/// It has all options but `stream`, and `flush = expression`, a `StepFlush` that says otherwise:
+/// `#[step(flush = StepFlush::in_background())]` never waits.
 #[proc_macro_attribute]
 pub fn step(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);

@@ -6,7 +6,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, LitStr, Result, Token, parenthesized};
 
-const KNOWN: &str = "name, kind, as_type, skip, skip_all, rename, skip_output, client, stream";
+const KNOWN: &str = "name, kind, as_type, skip, skip_all, rename, skip_output, client, stream, flush";
 const KINDS: [(&str, &str); 9] = [
     ("span", "Span"),
     ("generation", "Generation"),
@@ -30,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) skips_output: bool,
     pub(crate) client: Option<Expr>,
     pub(crate) stream: Option<Span>,
+    /// How a step flushes.
+    pub(crate) flush: Option<Expr>,
 }
 
 impl Parse for Options {
@@ -67,6 +69,10 @@ impl Options {
             "client" => {
                 input.parse::<Token![=]>()?;
                 self.client = Some(input.parse()?);
+            }
+            "flush" => {
+                input.parse::<Token![=]>()?;
+                self.flush = Some(input.parse()?);
             }
             "stream" => self.stream = Some(option.span()),
             other => return Err(Error::new(option.span(), unknown(other))),

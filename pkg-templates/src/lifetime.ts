@@ -63,6 +63,8 @@ export class Lifetime {
   deliveredAt: number | undefined;
   /** The last flush that was not all well. */
   failed: { at: number; report: FlushReport } | undefined;
+  /** What is wrong with the environment, when it stands for the client that was to be made from that. */
+  declare problem?: string;
   /** See `register.ts`. */
   turn = 0;
   waiting = 0;

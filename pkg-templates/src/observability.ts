@@ -35,8 +35,11 @@ function fromEnvironment(): Langfuse {
   try {
     return Langfuse.fromEnv();
   } catch (error) {
-    warn(`${messageOf(error)}: tracing is disabled`);
-    return new Langfuse({ enabled: false });
+    const message = messageOf(error);
+    warn(`${message}: tracing is disabled`);
+    const disabled = new Langfuse({ enabled: false });
+    disabled.lifetime.problem = message.replace(/^langfuse-edge: /, "");
+    return disabled;
   }
 }
 

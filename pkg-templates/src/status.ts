@@ -1,6 +1,8 @@
 /** What the troubleshooting of a program asks for. */
 
 import type { Langfuse } from "./client.js";
+import type { Stats } from "./core.js";
+import type { Lifetime } from "./lifetime.js";
 import { getLangfuse } from "./observability.js";
 import { serverOf } from "./project.js";
 import { sentenceOf } from "./report.js";
@@ -9,10 +11,14 @@ import { sentenceOf } from "./report.js";
 export interface Status {
   /** Whether anything is recorded. */
   enabled: boolean;
+  /** Why nothing is recorded. */
+  whyDisabled: string | undefined;
   /** The server; undefined when the client is disabled. */
   host: string | undefined;
   /** How the public key begins; undefined when the client is disabled. */
   publicKey: string | undefined;
+  /** Observations that have started and not ended. */
+  open: number;
   /** Records waiting now. */
   queued: number;
   /** Records in flight now. */
@@ -40,12 +46,15 @@ export function isEnabled(): boolean {
 export function status(client: Langfuse = getLangfuse()): Status {
   const { life, deliveredAt, failed } = client.lifetime;
   const { enabled } = client;
-  const { queued, leased, bytes, delivered, rejected, dropped } = client.stats();
+  // What is open is no record, so the types of the totals do not show it.
+  const { open = 0, queued, leased, bytes, delivered, rejected, dropped } = client.stats() as Stats & { open?: number };
   const key = life.LANGFUSE_PUBLIC_KEY?.trim();
   return {
     enabled,
+    whyDisabled: enabled ? undefined : whyDisabled(client.lifetime),
     host: enabled ? serverOf(life) : undefined,
     publicKey: enabled && key ? `${key.slice(0, KEY_LENGTH)}${key.length > KEY_LENGTH ? "…" : ""}` : undefined,
+    open,
     queued,
     inFlight: leased,
     bytes,
@@ -54,6 +63,15 @@ export function status(client: Langfuse = getLangfuse()): Status {
     lastDelivery: deliveredAt === undefined ? undefined : new Date(deliveredAt),
     lastError: failed && { at: new Date(failed.at), message: messageOf(failed.report) },
   };
+}
+
+function whyDisabled({ life, make, problem }: Lifetime): string {
+  if (problem) return problem;
+  if (!make) return "it was freed";
+  const isSwitchedOff = /^(false|0)$/i.test(life.LANGFUSE_TRACING_ENABLED?.trim() ?? "");
+  if (isSwitchedOff) return "enabled (LANGFUSE_TRACING_ENABLED) is false";
+  const missing = life.LANGFUSE_PUBLIC_KEY?.trim() ? "secretKey (LANGFUSE_SECRET_KEY)" : "publicKey (LANGFUSE_PUBLIC_KEY)";
+  return `${missing} is not set`;
 }
 
 function messageOf(report: Parameters<typeof sentenceOf>[0]): string {

@@ -91,10 +91,10 @@ export function traceWorkflow<W extends LlamaIndexWorkflow>(workflow: W, options
     throw new Error("langfuse-edge: traceWorkflow: workflow must be an object with a method createContext, as createWorkflow() makes it");
   }
   const { inner, kind } = kindOf(workflow);
-  const watch = (context: WorkflowContext, hasCaller: boolean) => new Run(context, { ...kind, ...options }, hasCaller).attached();
+  const watch = (context: WorkflowContext, hasCaller: boolean) => new Run(context, { ...kind, ...options }, hasCaller);
   const createContext = (of: LlamaIndexWorkflow) => (...args: unknown[]) => {
     const context = of.createContext(...args) as WorkflowContext;
-    void watch(context, false);
+    watch(context, false);
     return context;
   };
   const run = async (data?: unknown) => {
@@ -103,7 +103,7 @@ export function traceWorkflow<W extends LlamaIndexWorkflow>(workflow: W, options
       throw new Error("langfuse-edge: traceWorkflow: run needs the options startEvent and stopEvent, types of events as workflowEvent() makes them");
     }
     const context = workflow.createContext() as WorkflowContext;
-    const outcome = watch(context, true);
+    const { outcome } = watch(context, true);
     context.sendEvent(startEvent.with(data));
     const { error, output } = await outcome;
     if (error) throw error.thrown;
@@ -113,16 +113,18 @@ export function traceWorkflow<W extends LlamaIndexWorkflow>(workflow: W, options
   if (!inner) return withOwn(workflow, typeof read(workflow, "run") === "function" ? own : { ...own, run });
 
   const runAgent = async (...args: unknown[]) => {
-    let outcome: Promise<Outcome> | undefined;
+    let watched: Run | undefined;
     const once = (...args: unknown[]) => {
       const context = inner.createContext(...args) as WorkflowContext;
-      outcome = watch(context, true);
+      watched = watch(context, true);
       return context;
     };
     const self = withOwn(workflow, { workflow: withOwn(inner, { createContext: once }) });
-    const result = Reflect.apply(read(workflow, "run") as Function, self, args) as unknown;
+    const result = Promise.resolve(Reflect.apply(read(workflow, "run") as Function, self, args) as unknown);
+    // However else it may end.
+    result.then(() => watched?.end({}), (thrown: unknown) => watched?.end({ error: { thrown } }));
     // Its stream does not end when a step fails.
-    const failed = outcome?.then(({ error }) => (error ? Promise.reject(error.thrown as Error) : result));
+    const failed = watched?.outcome.then(({ error }) => (error ? Promise.reject(error.thrown as Error) : result));
     return failed ? Promise.race([result, failed]) : result;
   };
   return withOwn(workflow, { ...own, run: runAgent, workflow: withOwn(inner, { createContext: createContext(inner) }) });
@@ -142,7 +144,8 @@ type Kind = Pick<TraceWorkflowOptions<any, any>, "name" | "stopEvent" | "stepNam
 /** An agent has the workflow that its `run` runs in a field. */
 function kindOf(workflow: object): { inner?: LlamaIndexWorkflow; kind: Kind } {
   const inner = read(workflow, "workflow") as LlamaIndexWorkflow | undefined;
-  if (typeof read(workflow, "run") !== "function" || typeof read(inner, "createContext") !== "function") return { kind: {} };
+  const isAgent = ["run", "getAgents"].every((name) => typeof read(workflow, name) === "function");
+  if (!isAgent || typeof read(inner, "createContext") !== "function") return { kind: {} };
   const name = read(workflow, "rootAgentName");
   const stopEvent = { with: (data: unknown) => ({ data }), include: (event: unknown) => isAnswer(dataOf(event)) };
   return { inner: inner!, kind: { ...(typeof name === "string" && { name }), stopEvent, asType: "agent", handlers: workflow } };
@@ -184,24 +187,19 @@ class Run {
   #running = 0;
   #isOver = false;
   #settle: (outcome: Outcome) => void = () => {};
+  /** What becomes of the first run. */
+  readonly outcome = new Promise<Outcome>((resolve) => (this.#settle = resolve));
 
   constructor(
-    readonly context: WorkflowContext,
+    context: WorkflowContext,
     readonly options: TraceWorkflowOptions<any, any> & Kind,
     /** Whether somebody gets the error of a step that fails. */
     readonly hasCaller: boolean,
   ) {
     this.#client = options.client ?? activeLangfuse();
     this.#around = activeObservation(this.#client);
-  }
-
-  /** Watches the context; is fulfilled with what becomes of the first run. */
-  attached(): Promise<Outcome> {
-    const { context } = this;
-    const outcome = new Promise<Outcome>((resolve) => (this.#settle = resolve));
     context.__internal__call_send_event.subscribe((event) => this.#sent(event));
     context.__internal__call_context.subscribe((step, next) => this.#step(step, next));
-    return outcome;
   }
 
   get #whole(): Observation {
@@ -211,7 +209,7 @@ class Run {
 
   #sent(event: unknown): void {
     if (!this.#root) this.#whole.update(this.#captured("input", dataOf(event)));
-    if (includes(this.options.stopEvent, event)) this.#end({ output: this.#givenBy(event) });
+    if (includes(this.options.stopEvent, event)) this.end({ output: this.#givenBy(event) });
   }
 
   #step(step: HandlerContext, next: (context: HandlerContext) => void): void {
@@ -226,11 +224,11 @@ class Run {
       this.#running--;
       void flushStep(this.#client, above, { ...this.options, waitMs: 0 });
       // What the step gives begins the next one, two turns of the microtask queue from here.
-      if (!this.options.stopEvent) queueMicrotask(() => queueMicrotask(() => this.#running === 0 && this.#end({})));
+      if (!this.options.stopEvent) queueMicrotask(() => queueMicrotask(() => this.#running === 0 && this.end({})));
     };
     const failed = (thrown: unknown): never => {
       ended(failure(thrown));
-      this.#end({ error: { thrown } });
+      this.end({ error: { thrown } });
       throw thrown;
     };
     const gave = <Result>(result: Result): Result => {
@@ -251,7 +249,8 @@ class Run {
     if (this.hasCaller) step.pending?.then(undefined, () => {});
   }
 
-  #end(outcome: Outcome): void {
+  /** The whole is over; what it is after that changes nothing. */
+  end(outcome: Outcome): void {
     this.#settle(outcome);
     if (this.#isOver) return;
     this.#isOver = true;

@@ -3,7 +3,7 @@
 import type { ObservationType } from "./core.js";
 import type { Langfuse } from "./client.js";
 import { activeObservation, withinObservation } from "./context.js";
-import { activeLangfuse, failure, flushLangfuse, getLangfuse } from "./observability.js";
+import { activeLangfuse, failure, flushLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
 import { observe, type ObserveOptions } from "./observe.js";
 
@@ -63,8 +63,8 @@ const STEP_WAIT_MS = 1000;
 const STEP_FLUSH_MS = 10_000;
 
 /**
- * Runs `run` as an observation of the process-wide client, and flushes when it has ended, so that a trace can be
- * watched step by step. The result becomes its output, unless it is undefined. An error gives it level ERROR and
+ * Runs `run` as an observation of the client that is current, else of the process-wide one, and flushes when it has ended, so
+ * that a trace can be watched step by step. The result becomes its output, unless it is undefined. An error gives it level ERROR and
  * is thrown on, unchanged. Steps inside it become its children. Steps of one parent that end together share a flush.
  */
 export async function step<Result>(
@@ -72,7 +72,7 @@ export async function step<Result>(
   run: (observation: Observation) => Result | PromiseLike<Result>,
   options: StepOptions = {},
 ): Promise<Awaited<Result>> {
-  const langfuse = getLangfuse();
+  const langfuse = options.parent?.client ?? activeLangfuse();
   const parent = options.parent ?? activeObservation(langfuse);
   const attributes = options.input === undefined ? {} : { input: options.input };
   const observation = (parent ?? langfuse).startObservation(name, attributes, { asType: options.asType ?? "span" });

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::Serialize;
 
 use super::LlmCall;
 use super::traced::TracedLlm;
-use crate::client::Langfuse;
-use crate::observability::active_langfuse;
+use crate::client::{END_ORPHANS, Langfuse};
 use crate::open::MOST_OPEN;
+use crate::process_wide::active_langfuse;
 use crate::recording::ObservationHandle;
 
 const NEVER_ENDED: &str = "never ended";
@@ -34,8 +34,10 @@ const NEVER_ENDED: &str = "never ended";
 #[derive(Clone, Debug, Default)]
 pub struct LlmCallbackHandler {
     langfuse: Option<Langfuse>,
-    calls: Arc<Mutex<HashMap<String, Call>>>,
+    calls: Arc<Calls>,
 }
+
+type Calls = Mutex<HashMap<String, Call>>;
 
 #[derive(Debug)]
 struct Call {
@@ -77,7 +79,13 @@ impl LlmCallbackHandler {
         if self.lock().len() >= MOST_OPEN {
             self.flush();
         }
-        let former = self.lock().insert(id.into(), call);
+        let (is_first, former) = {
+            let mut calls = self.lock();
+            (calls.is_empty(), calls.insert(id.into(), call))
+        };
+        if is_first {
+            listen_to_flushes(&self.calls);
+        }
         give_up(former);
     }
 
@@ -108,11 +116,10 @@ impl LlmCallbackHandler {
         self.lock().len()
     }
 
-    /// Ends calls that nobody will end, because the observation they began in has ended: with level WARNING. Before a flush
-    /// of the client, which then covers them.
+    /// Ends calls that nobody will end, because the observation they began in has ended: with level WARNING. Every flush
+    /// does so first.
     pub fn flush(&self) {
-        let orphans: Vec<_> = self.lock().extract_if(|_, call| call.is_orphan()).collect();
-        give_up(orphans.into_iter().map(|(_, call)| call));
+        give_up_orphans(&self.calls);
     }
 
     /// Ends all calls that are under way, with level WARNING: for a program's end.
@@ -136,8 +143,33 @@ impl LlmCallbackHandler {
 
     /// Nothing of the user's is called under this lock, and no call is ended.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Call>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.calls)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Those of all handlers that have some. One that is gone has ended its own.
+static UNDER_WAY: Mutex<Vec<Weak<Calls>>> = Mutex::new(Vec::new());
+
+fn listen_to_flushes(calls: &Arc<Calls>) {
+    let mut under_way = lock(&UNDER_WAY);
+    under_way.retain(|known| known.strong_count() > 0 && known.as_ptr() != Arc::as_ptr(calls));
+    under_way.push(Arc::downgrade(calls));
+    drop(under_way);
+    END_ORPHANS.get_or_init(|| {
+        || {
+            let under_way: Vec<_> = lock(&UNDER_WAY).iter().filter_map(Weak::upgrade).collect();
+            under_way.iter().for_each(|calls| give_up_orphans(calls));
+        }
+    });
+}
+
+fn give_up_orphans(calls: &Calls) {
+    let orphans: Vec<_> = lock(calls).extract_if(|_, call| call.is_orphan()).collect();
+    give_up(orphans.into_iter().map(|(_, call)| call));
 }
 
 fn give_up(calls: impl IntoIterator<Item = Call>) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::LlmCall;
 use crate::client::Langfuse;
-use crate::observability::active_langfuse;
+use crate::process_wide::active_langfuse;
 
 /// A function that calls a language model, each call of which is a generation: a child of the current observation, with
 /// the request as [`LlmCall::start`] reads it and the response as [`LlmCall::end`] does.

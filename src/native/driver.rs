@@ -19,11 +19,12 @@ use super::{DEFAULT_FLUSH_BUDGET, DROP_BUDGET};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Pushed, Settings};
+use crate::health::Health;
 use crate::report::{DropReason, FlushReport, Stats};
 use crate::wire::Record;
 
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
-const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait to be sent, \
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait, \
     so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
 /// As many records as travel in one request.
@@ -41,6 +42,7 @@ const REPORT_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Driver {
     exporter: Arc<Mutex<Exporter>>,
+    health: Arc<Mutex<Health>>,
     has_warned: Arc<AtomicBool>,
     flush_at: u64,
     commands: UnboundedSender<Command>,
@@ -50,6 +52,8 @@ pub(crate) struct Driver {
 enum Command {
     /// Drive a flush that has begun, and tell how it ended.
     Drive(FlushId, Reply),
+    /// Tell when so much time has passed: what waits may run anywhere, and has no timer.
+    Wake(Duration, oneshot::Sender<()>),
     /// Records wait that nobody flushes: send them when the interval is over.
     SendInAWhile,
     /// As many records wait as are sent without anybody asking.
@@ -71,6 +75,7 @@ impl Driver {
             ..Settings::default()
         };
         let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
+        let health = Arc::default();
         let has_warned = Arc::default();
         let (commands, inbox) = unbounded_channel();
         let flush_at = u64::from(config.flush_at());
@@ -80,6 +85,7 @@ impl Driver {
         let runtime = runtime.map_err(|error| cannot_start(&error))?;
         let worker = Worker {
             exporter: Arc::clone(&exporter),
+            health: Arc::clone(&health),
             has_warned: Arc::clone(&has_warned),
             http,
             flush_at,
@@ -91,7 +97,7 @@ impl Driver {
             .name(THREAD_NAME.to_owned())
             .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { exporter, has_warned, flush_at, commands, thread: thread.thread().id() })
+        Ok(Self { exporter, health, has_warned, flush_at, commands, thread: thread.thread().id() })
     }
 
     pub(crate) fn push(&self, record: Record) {
@@ -135,12 +141,20 @@ impl Driver {
         report.unwrap_or_else(|| nothing_sent(&self.exporter))
     }
 
-    pub(crate) fn flush_in_background(&self, settings: FlushSettings) {
-        self.drive(settings, Box::new(drop));
+    /// Waits without a runtime.
+    pub(crate) fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
+        let (wake, woken) = oneshot::channel();
+        self.send(Command::Wake(duration, wake));
+        // When the thread has ended, at once.
+        async move { drop(woken.await) }
     }
 
     pub(crate) fn stats(&self) -> Stats {
         lock(&self.exporter).stats()
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn remote(&self) -> Remote {
@@ -198,6 +212,7 @@ impl Remote {
 
 struct Worker {
     exporter: Arc<Mutex<Exporter>>,
+    health: Arc<Mutex<Health>>,
     /// It was said that records are dropped, and since then no flush has delivered everything.
     has_warned: Arc<AtomicBool>,
     http: Http,
@@ -226,6 +241,15 @@ impl Worker {
                 Some(Command::Drive(flush, reply)) => {
                     let worker = Rc::clone(&self);
                     flushes.spawn_local(async move { reply(worker.drive(flush).await) });
+                }
+                Some(Command::Wake(duration, mut wake)) => {
+                    let timer = async move {
+                        tokio::select! {
+                            () = host::sleep(duration) => drop(wake.send(())),
+                            () = wake.closed() => (),
+                        }
+                    };
+                    drop(spawn_local(timer));
                 }
                 Some(Command::SendInAWhile) => {
                     due = due.or_else(|| self.next_due());
@@ -290,6 +314,9 @@ impl Worker {
                 Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
                 Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
                 Action::Done(report) => {
+                    let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+                    health.note(&report, host::now());
+                    drop(health);
                     if report.ok {
                         self.has_warned.store(false, Ordering::Relaxed);
                     }

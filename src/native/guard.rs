@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::DROP_BUDGET;
+use super::blocking::flush_with_handlers;
 use crate::client::Langfuse;
 use crate::error::Error;
-use crate::observability::set_langfuse;
+use crate::process_wide::set_langfuse;
 
 /// Makes the process-wide client as the environment variables of [`Options::or_env`](crate::Options::or_env) say.
 ///
@@ -31,7 +32,8 @@ pub fn init_with(langfuse: Langfuse) -> FlushGuard {
     FlushGuard { langfuse, timeout: DROP_BUDGET }
 }
 
-/// Flushes its client when it is dropped, also by a panic that unwinds; within 5 s, unless told otherwise.
+/// Flushes its client when it is dropped, also by a panic that unwinds; within 5 s, unless told otherwise. Handlers of
+/// [`add_flush_handler`](crate::add_flush_handler) finish first, as in any flush of the process-wide client.
 ///
 /// The process-wide client needs one: a `static` is never dropped. Nor is anything when a program ends by
 /// [`std::process::exit`], by [`std::process::abort`], by a panic that aborts, or by a signal: what waits to be sent is then
@@ -60,6 +62,6 @@ impl FlushGuard {
 
 impl Drop for FlushGuard {
     fn drop(&mut self) {
-        self.langfuse.flush_blocking(self.timeout);
+        flush_with_handlers(&self.langfuse, self.timeout);
     }
 }

@@ -1,5 +1,6 @@
 //! The driver for native programs: one thread per client, with a runtime of its own.
 
+mod blocking;
 mod driver;
 mod guard;
 pub(crate) mod host;
@@ -10,6 +11,8 @@ mod verdicts;
 
 use std::time::Duration;
 
+pub use blocking::flush_langfuse_blocking;
+pub(crate) use blocking::run_in_background;
 pub(crate) use driver::Driver;
 pub use guard::{FlushGuard, init, init_with};
 pub use shutdown::shutdown_signal;
@@ -17,8 +20,9 @@ pub use shutdown::shutdown_signal;
 pub use tracing::LangfuseLayer;
 pub use verdicts::parse_verdicts;
 
-use crate::client::Langfuse;
+use crate::client::{Langfuse, end_orphans};
 use crate::report::FlushReport;
+pub(crate) use crate::state::State;
 
 /// How long a flush may take unless told otherwise.
 pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(30);
@@ -32,6 +36,7 @@ impl Langfuse {
     /// It works everywhere: without an async runtime, inside one of any flavour (where it blocks the thread all the same),
     /// after the runtime that recorded is gone, in `Drop` and in a panic hook.
     pub fn flush_blocking(&self, timeout: Duration) -> FlushReport {
+        end_orphans();
         match self.flusher() {
             Some(driver) => driver.flush_blocking(timeout.into()),
             None => FlushReport::nothing_to_do(),

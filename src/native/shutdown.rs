@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::driver::Remote;
 use super::host;
-use crate::client::Langfuse;
+use crate::client::{Langfuse, end_orphans};
 
 /// Waits until the process is asked to end, by SIGTERM, SIGINT or Ctrl-C.
 ///
@@ -106,6 +106,7 @@ impl Listener {
 async fn heed(mut signals: Signals, ask: &watch::Sender<bool>, is_awaited: &AtomicBool, flushed: &Flushed) {
     let first = signals.next().await;
     ask.send_replace(true);
+    end_orphans();
     let mut flushes = JoinSet::new();
     let clients = std::mem::take(&mut *flushed.lock().unwrap_or_else(PoisonError::into_inner));
     let ends_here = !clients.is_empty() && !is_awaited.load(Ordering::Relaxed);

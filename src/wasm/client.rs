@@ -12,6 +12,7 @@ use super::convert::{self, Score};
 use super::host::{self, Account};
 use crate::client;
 use crate::config::Options;
+use crate::exporter::FlushSettings;
 use crate::observation::Level;
 use crate::recording::{self, ObservationBuilder};
 
@@ -121,7 +122,8 @@ impl Langfuse {
     /// Totals since the client was made.
     #[wasm_bindgen(unchecked_return_type = "Stats")]
     pub fn stats(&self) -> JsValue {
-        convert::stats(&self.inner.stats())
+        let open = self.inner.enabled().map_or(0, |enabled| enabled.open().count());
+        convert::stats(&self.inner.stats(), open)
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
@@ -140,7 +142,8 @@ impl Langfuse {
         &self,
         #[wasm_bindgen(unchecked_optional_param_type = "FlushOptions | null")] options: &JsValue,
     ) -> PromiseOfFlushReport {
-        self.inner.shutdown_promise(convert::flush_budget(options)).unchecked_into()
+        let last = FlushSettings::last(convert::flush_budget(options));
+        self.inner.promise(last, &JsValue::UNDEFINED).unchecked_into()
     }
 }
 

@@ -257,7 +257,7 @@ pub(super) struct Score {
 pub(super) fn score(body: &JsValue) -> Option<Score> {
     let text = |name| named(body, name).and_then(|value| value.as_string());
     let Ok(Some(json)) = stringify(body) else {
-        host::warn("langfuse-edge: the score is left out: it cannot be made into JSON text");
+        host::warn("langfuse-edge: a score is left out: it has no JSON text");
         return None;
     };
     Some(Score {
@@ -292,7 +292,7 @@ pub(super) fn flush_settings(js: &JsValue, overflow: &JsValue) -> FlushSettings 
 }
 
 /// Totals as a JavaScript object; `types.ts` has its type.
-pub(super) fn stats(stats: &Stats) -> JsValue {
+pub(super) fn stats(stats: &Stats, open: usize) -> JsValue {
     let object = Object::new();
     host::set_number(&object, "recorded", stats.recorded as f64);
     host::set_number(&object, "delivered", stats.delivered as f64);
@@ -302,6 +302,7 @@ pub(super) fn stats(stats: &Stats) -> JsValue {
     host::set_number(&object, "queued", stats.queued as f64);
     host::set_number(&object, "leased", stats.leased as f64);
     host::set_number(&object, "bytes", stats.bytes as f64);
+    host::set_number(&object, "open", open as f64);
     object.into()
 }
 

@@ -19,13 +19,14 @@ use super::host::{self, Account, Promise, Sent, Target, Timer};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, FlushSettings, LeaseId, Pushed, Request, Settings};
+use crate::health::Health;
 use crate::report::{DropReason, FlushReport, Stats};
 use crate::retry::Outcome;
 use crate::table::Table;
 use crate::time::Timestamp;
 use crate::wire::Record;
 
-const QUEUE_IS_FULL: &str = "langfuse-edge: more than 16 MiB or 100000 observations wait to be sent, \
+const QUEUE_IS_FULL: &str = "langfuse-edge: more than 16 MiB or 100000 observations wait, \
     so the oldest are dropped: flush more often";
 
 /// A client's place in the table of clients. When it is dropped, flushes that are under way still end well.
@@ -46,6 +47,9 @@ struct Client {
     account: OnceCell<Account>,
     /// Its [`Driver`] is gone; the last flush removes it.
     is_orphan: Cell<bool>,
+    /// The npm package has its own, outside of this module.
+    #[cfg(not(feature = "js"))]
+    health: RefCell<Health>,
 }
 
 /// Takes a step, a client, a flush or lease, what was bound to it, and what the promise was settled with.
@@ -121,6 +125,8 @@ impl Driver {
             has_warned: Cell::new(false),
             account: OnceCell::new(),
             is_orphan: Cell::new(false),
+            #[cfg(not(feature = "js"))]
+            health: RefCell::default(),
         };
         let client = CLIENTS.with_borrow_mut(|clients| {
             clients.last += 1;
@@ -185,8 +191,13 @@ impl Driver {
         }
     }
 
-    pub(crate) fn flush_in_background(&self, settings: FlushSettings) {
-        drop(self.start_flush(settings, &JsValue::UNDEFINED));
+    #[expect(clippy::unused_self, reason = "the native driver, which has the same face, has the timer")]
+    pub(crate) fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
+        host::sleep(duration)
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.with(Client::health)
     }
 
     fn with<T>(&self, act: impl FnOnce(&Client) -> T) -> T {
@@ -230,6 +241,8 @@ impl Client {
                     None => now = time,
                 },
                 Action::Done(report) => {
+                    #[cfg(not(feature = "js"))]
+                    self.health.borrow_mut().note(&report, now);
                     if report.ok {
                         self.has_warned.set(false);
                     }
@@ -304,6 +317,16 @@ impl Client {
         self.exporter.borrow_mut().handle_response(lease, outcome, now);
         self.keep_account();
         JsValue::UNDEFINED
+    }
+
+    #[cfg(not(feature = "js"))]
+    fn health(&self) -> Health {
+        self.health.borrow().clone()
+    }
+
+    #[cfg(feature = "js")]
+    fn health(&self) -> Health {
+        Health::default()
     }
 
     fn keep_account(&self) {

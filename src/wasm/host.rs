@@ -2,6 +2,7 @@
 //! from this file because Workers have neither.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::time::Duration;
 
 use js_sys::{Array, Function, Object, Uint8Array};
@@ -59,6 +60,11 @@ extern "C" {
     fn set_timeout(callback: &JsValue, millis: f64) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(timer: &JsValue);
+    // The same again, for Rust programs: a second use of those would keep them from being inlined in the npm package.
+    #[wasm_bindgen(catch, js_name = setTimeout)]
+    fn set_alarm(callback: &Function, millis: f64) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_alarm(timer: &JsValue);
     /// What takes a batch that cannot be delivered: a function of an endpoint's path and a body.
     #[wasm_bindgen(js_name = Function)]
     type Overflow;
@@ -157,6 +163,27 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         clear_timeout(&self.0);
+    }
+}
+
+/// Waits; not at all where the host sets no timers. The timer is cleared when the future is dropped.
+pub(crate) fn sleep(duration: Duration) -> impl Future<Output = ()> {
+    struct Alarm(JsValue);
+    impl Drop for Alarm {
+        fn drop(&mut self) {
+            clear_alarm(&self.0);
+        }
+    }
+    let mut alarm = None;
+    let elapsed = js_sys::Promise::new(&mut |resolve, _| {
+        if let Ok(timer) = set_alarm(&resolve, duration.as_millis() as f64) {
+            alarm = Some(Alarm(timer));
+        }
+    });
+    async move {
+        if let Some(_alarm) = alarm {
+            drop(wasm_bindgen_futures::JsFuture::from(elapsed).await);
+        }
     }
 }
 

@@ -6,28 +6,42 @@ pub mod client;
 mod convert;
 mod driver;
 pub(crate) mod host;
+#[cfg(feature = "js")]
+mod state;
 
+use std::future::Future;
 use std::time::Duration;
 
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::client::Langfuse;
+use crate::client::{Langfuse, end_orphans};
 use crate::exporter::FlushSettings;
 use crate::report::FlushReport;
+#[cfg(not(feature = "js"))]
+pub(crate) use crate::state::State;
 pub(crate) use driver::Driver;
+#[cfg(feature = "js")]
+pub(crate) use state::State;
 
 /// How long a flush may take unless told otherwise: Workers have 30 s after the response for everything.
 pub(crate) const DEFAULT_FLUSH_BUDGET: Duration = Duration::from_secs(25);
+
+/// Runs `future` among whatever else the host runs.
+pub(crate) fn run_in_background(future: impl Future<Output = ()> + 'static) {
+    wasm_bindgen_futures::spawn_local(future);
+}
 
 impl Langfuse {
     /// As [`flush_within`](Self::flush_within), begun at once and driven by callbacks: a promise of the report as a
     /// JavaScript object, which is what a Worker's `waitUntil` takes.
     pub fn flush_promise(&self, budget: Duration) -> js_sys::Promise {
+        end_orphans();
         self.promise(budget.into(), &JsValue::UNDEFINED)
     }
 
     /// As [`shutdown`](Self::shutdown), begun at once and driven by callbacks.
     pub fn shutdown_promise(&self, budget: Duration) -> js_sys::Promise {
+        end_orphans();
         self.promise(FlushSettings::last(budget), &JsValue::UNDEFINED)
     }
 

@@ -8,7 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test;
 use crate::host::{millis, secs};
 use crate::records::{START, observation};
 
-const TOO_MANY: &str = "never ended: more than 10000 observations were open";
+const TOO_MANY: &str = "never ended: more than 10000 were open";
 const TOO_LONG: &str = "never ended: open for more than 1 h";
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -11,6 +11,7 @@ const CORE: &[&str] = &[
     "error.rs",
     "exporter.rs",
     "flush.rs",
+    "health.rs",
     "id.rs",
     "lane.rs",
     "lease.rs",
@@ -20,6 +21,7 @@ const CORE: &[&str] = &[
     "report.rs",
     "retry.rs",
     "sampling.rs",
+    "state.rs",
     "table.rs",
     "time.rs",
     "wire/mod.rs",
@@ -41,9 +43,13 @@ const ABOVE_THE_CORE: &[&str] = &[
     "llm/shapes.rs",
     "llm/stream.rs",
     "llm/traced.rs",
-    "observability.rs",
+    "observability/flush.rs",
+    "observability/mod.rs",
+    "observability/status.rs",
     "observed.rs",
+    "panics.rs",
     "plain.rs",
+    "process_wide.rs",
     "propagate.rs",
     "recording.rs",
     "score.rs",
@@ -52,7 +58,7 @@ const ABOVE_THE_CORE: &[&str] = &[
 ];
 
 /// What the core never names.
-const FORBIDDEN_IN_CORE: [&str; 25] = [
+const FORBIDDEN_IN_CORE: [&str; 27] = [
     "crate::client",
     "crate::context",
     "crate::describe",
@@ -60,7 +66,9 @@ const FORBIDDEN_IN_CORE: [&str; 25] = [
     "crate::native",
     "crate::observability",
     "crate::observed",
+    "crate::panics",
     "crate::platform",
+    "crate::process_wide",
     "crate::propagate",
     "crate::recording",
     "crate::score",

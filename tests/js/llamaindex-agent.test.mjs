@@ -64,6 +64,12 @@ AGENT             assistant
     for (const name of ["assistant", "runAgentStep", "llm.chat"]) assert.deepEqual(endOf(found[name]), [...failedWith("400 no"), null], name);
   });
 
+  test("fails when it is asked nothing", async (t) => {
+    await assert.rejects(traceWorkflow(await assistant(t, [weather])).run(), /No user message/);
+    const { assistant: root, handleInputStep } = await rows();
+    assert.deepEqual([root, handleInputStep].map(({ level }) => level), ["ERROR", "ERROR"]);
+  });
+
   test("goes on when a tool fails, which the tool's observation says", async (t) => {
     const broken = toolNamed("weather", () => { throw new Error("no such city"); });
     const traced = traceWorkflow(await assistant(t, [broken], asksForWeather, ["I do not know."]));

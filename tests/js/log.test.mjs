@@ -8,6 +8,7 @@ import { captureConsole } from "langfuse-edge/console";
 
 import { nobodyListens } from "./support/http-server.mjs";
 import { observed } from "./support/observed.mjs";
+import { startScript } from "./support/program.mjs";
 import { KEYS } from "./support/receiver.mjs";
 
 const { client, receiver, rows } = observed();
@@ -186,14 +187,18 @@ describe("status", () => {
   test("says host, the beginning of the key, what waits, and the last delivery; never the secret", async () => {
     const langfuse = await client({ publicKey: KEYS.publicKey });
     assert.ok(isEnabled());
+    const unfinished = startObservation("unfinished");
     startObservation("one").end();
     const before = status();
+    assert.deepEqual([before.whyDisabled, before.open], [undefined, 1]);
+    unfinished.end();
+    assert.equal(status().open, 0);
     assert.deepEqual([before.enabled, before.host, before.publicKey, before.queued, before.lastDelivery, before.lastError], [true, receiver().url, "pk-lf-dev", 1, undefined, undefined]);
     assert.ok(before.bytes > 0);
     const start = Date.now();
     await flushLangfuse();
     const after = status();
-    assert.deepEqual([after.queued, after.inFlight, after.delivered, after.lost], [0, 0, 1, 0]);
+    assert.deepEqual([after.queued, after.inFlight, after.delivered, after.lost], [0, 0, 2, 0]);
     assert.ok(after.lastDelivery instanceof Date && after.lastDelivery >= start - 1);
     assert.ok(!JSON.stringify(status(langfuse)).includes(KEYS.secretKey));
     const long = new Langfuse({ ...KEYS, publicKey: "pk-lf-0123456789", baseUrl: receiver().url });
@@ -210,7 +215,31 @@ describe("status", () => {
     assert.ok(lastError.at instanceof Date);
   });
 
-  test("of a disabled client says so", () => {
+  test("of a disabled client says why", () => {
+    const keys = { publicKey: KEYS.publicKey, secretKey: KEYS.secretKey };
+    for (const [options, why] of [
+      [{ ...keys, enabled: false }, "enabled (LANGFUSE_TRACING_ENABLED) is false"],
+      [{ ...keys, publicKey: " " }, "publicKey (LANGFUSE_PUBLIC_KEY) is not set"],
+      [{ ...keys, secretKey: "" }, "secretKey (LANGFUSE_SECRET_KEY) is not set"],
+    ]) {
+      const { enabled, whyDisabled, open } = status(new Langfuse(options));
+      assert.deepEqual([enabled, whyDisabled, open], [false, why, 0]);
+    }
+    const freed = new Langfuse(receiver().options);
+    freed.free();
+    assert.equal(status(freed).whyDisabled, "it was freed");
+  });
+
+  test("of the client that was to be made from an environment that cannot be used names the variable", async (t) => {
+    const source = `
+      import { status } from "langfuse-edge";
+      console.log(status().whyDisabled);`;
+    const env = { LANGFUSE_PUBLIC_KEY: "pk-lf-dev", LANGFUSE_SECRET_KEY: "sk-lf-dev", LANGFUSE_BASE_URL: "not a url" };
+    const { output } = await startScript(t, source, env).done;
+    assert.match(output, /^baseUrl \(LANGFUSE_BASE_URL\) must be an http or https URL/m);
+  });
+
+  test("of a disabled client has no host and no key", () => {
     setLangfuse(new Langfuse({ enabled: false, ...KEYS }));
     assert.equal(isEnabled(), false);
     const { enabled, host, publicKey } = status(getLangfuse());

@@ -7,7 +7,7 @@ import { Langfuse } from "langfuse-edge";
 import { startScript } from "./support/program.mjs";
 import { receiverFor } from "./support/receiver.mjs";
 
-const TOO_MANY = "never ended: more than 10000 observations were open";
+const TOO_MANY = "never ended: more than 10000 were open";
 const TOO_LONG = "never ended: open for more than 1 h";
 
 test("of more than 10,000 open observations the oldest is ended with a warning, and what is below it is recorded", async (t) => {

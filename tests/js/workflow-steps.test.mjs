@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { flushLangfuse, getActiveSpanId, Langfuse, runWorkflowWithFlush, setLangfuse, startObservation, step, workflowSteps } from "langfuse-edge";
+import { flushLangfuse, getActiveSpanId, Langfuse, runWorkflowWithFlush, setLangfuse, startActiveObservation, startObservation, step, workflowSteps } from "langfuse-edge";
 
 import { httpServerFor, nobodyListens } from "./support/http-server.mjs";
 import { COMPLETE, deferred, endOf, failedWith, observed } from "./support/observed.mjs";
@@ -32,6 +32,23 @@ describe("a step's flush", () => {
     assert.ok(seconds >= 0.9 && seconds < 1.4, `${seconds}`);
     await until(async () => (await slow.rows()).length === 1);
     assert.equal((await slow.state()).duplicates, 0);
+  });
+
+  test("is that of the current client, which records it, be it the process-wide one or not", async (t) => {
+    const another = await receiverFor(t);
+    const own = new Langfuse({ ...KEYS, baseUrl: another.url, flushAt: 1_000_000, flushInterval: 0 });
+    const elsewhere = own.startObservation("elsewhere");
+    await startActiveObservation("of the process", async (process) => {
+      await startActiveObservation("around", () => step("within", () => step("deeper", () => 1)), { client: own });
+      await step("below a parent", () => 1, { parent: elsewhere });
+      assert.deepEqual(await names(), [], "the process-wide client has nothing to send");
+      await step("of the process, too", () => 1, { parent: process });
+    });
+    assert.deepEqual((await another.rows()).map(({ name }) => name).toSorted(), ["around", "below a parent", "deeper", "within"]);
+    const named = Object.fromEntries((await another.rows()).map((row) => [row.name, row]));
+    const parents = ["within", "deeper", "below a parent"].map((name) => named[name].parentObservationId);
+    assert.deepEqual(parents, [named.around.id, named.within.id, elsewhere.id]);
+    assert.deepEqual(await names(), ["of the process, too"]);
   });
 
   test("is never waited for with waitMs: 0, and left out with flush: false", async (t) => {

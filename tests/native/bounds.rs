@@ -1,41 +1,18 @@
-use std::sync::{Mutex, PoisonError};
-
 use langfuse_edge::Langfuse;
 use langfuse_edge::config::Setting;
 use langfuse_edge::observation::{Attributes, Field};
-use log::{Log, Metadata, Record};
 
+use crate::process_wide::{listen, warnings_with};
 use crate::receiver::Receiver;
 
-/// Collects what all tests of this program make the client say.
-struct Warnings(Mutex<Vec<String>>);
-
-static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
-
-impl Log for Warnings {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if record.level() == log::Level::Warn {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 fn warnings_about_the_queue() -> usize {
-    let warnings = WARNINGS.0.lock().unwrap_or_else(PoisonError::into_inner);
-    warnings.iter().filter(|words| words.contains("dropped") && words.contains("64 MiB")).count()
+    warnings_with(&["dropped", "64 MiB"]).len()
 }
 
 #[tokio::test]
 async fn that_observations_are_dropped_is_said_once_and_again_only_after_a_flush_that_has_delivered_everything()
  {
-    log::set_logger(&WARNINGS).expect("no other test sets one");
-    log::set_max_level(log::LevelFilter::Warn);
+    listen();
     let receiver = Receiver::start();
     let langfuse =
         Langfuse::new(&receiver.options().with(Setting::FlushInterval, "3600")).expect("valid options");

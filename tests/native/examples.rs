@@ -1,7 +1,8 @@
 //! Examples, run against the receiver as its first lines say, and without Langfuse.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use axum::Router;
 use axum::extract::{Path as UrlPath, State};
@@ -58,6 +59,75 @@ async fn the_many_workflows_example_keeps_its_workflows_apart() {
     let trees = receiver.trees().await;
     let roots = trees.matches("\nSPAN     sort_mail").count();
     assert_eq!((roots, receiver.state("observations").await), (30, 90), "{trees}");
+}
+
+#[tokio::test]
+async fn the_email_workflow_example_gives_the_traces_that_it_gives_in_javascript() {
+    let receiver = Receiver::start();
+    let llm = ScriptedLlm::start();
+    let emails = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/emails");
+    let mut messages: Vec<_> = std::fs::read_dir(&emails)
+        .expect("there are messages")
+        .map(|entry| entry.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+        .collect();
+    messages.sort();
+
+    let said = output(llm.answers(&mut traced("email_workflow", &receiver.url)).args(&messages));
+    let mut untraced = traced("email_workflow", "http://127.0.0.1:9");
+    let untraced = llm.answers(untraced.env_remove("LANGFUSE_PUBLIC_KEY")).args(&messages);
+
+    assert_eq!(output(untraced), said);
+    assert!(said.ends_with("retained: 0, ok: true\n"), "{said}");
+    let expected = std::fs::read_to_string(emails.join("expected-trees.txt")).expect("it is there");
+    assert_eq!(receiver.trees().await, expected);
+    assert_eq!(receiver.state("duplicates").await, 0);
+}
+
+#[tokio::test]
+async fn the_email_workflow_example_says_what_a_message_was_not_answered_of() {
+    let receiver = Receiver::start();
+    let llm = ScriptedLlm::start();
+    let message = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/emails/01-plain-text.eml");
+    let mut example = traced("email_workflow", &receiver.url);
+
+    let said = output(llm.answers(&mut example).env_remove("OPENAI_API_KEY").arg(message));
+
+    assert!(said.contains("not answered: classify: OPENAI_API_KEY is not set"), "{said}");
+    let trees = receiver.trees().await;
+    for line in ["AGENT             handle_email  ERROR", "GENERATION  classify      ERROR"] {
+        assert!(trees.contains(line), "{line} is missing in\n{trees}");
+    }
+}
+
+/// The model of the email workflow in both languages.
+struct ScriptedLlm {
+    process: Child,
+    variable: String,
+}
+
+impl ScriptedLlm {
+    fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cloudflare-worker/llm-endpoint.mjs");
+        let node = Command::new("node").arg(script).stdout(Stdio::piped()).spawn();
+        let mut process = node.expect("there is Node.js");
+        let mut variable = String::new();
+        let stdout = process.stdout.take().expect("its output is piped");
+        BufReader::new(stdout).read_line(&mut variable).expect("it says where it listens");
+        Self { process, variable }
+    }
+
+    fn answers<'a>(&self, example: &'a mut Command) -> &'a mut Command {
+        let (name, value) = self.variable.trim().split_once('=').expect("a variable");
+        example.env("OPENAI_API_KEY", "scripted").env(name, value)
+    }
+}
+
+impl Drop for ScriptedLlm {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
 }
 
 #[cfg(feature = "tracing")]

@@ -7,12 +7,14 @@ mod endings;
 mod examples;
 mod flush;
 mod llm;
+mod observability;
 mod observations;
 #[cfg(feature = "macros")]
 mod observe;
 mod open;
 #[cfg(unix)]
 mod process;
+mod process_wide;
 mod receiver;
 #[cfg(feature = "macros")]
 mod refusals;
@@ -20,6 +22,7 @@ mod scores;
 #[cfg(unix)]
 mod server;
 mod sink;
+mod steps;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod workflow;

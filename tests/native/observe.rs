@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
-use langfuse_edge::{Langfuse, current_observation, observe, step};
+use langfuse_edge::{Langfuse, StepFlush, current_observation, observe, step};
 use serde::Serialize;
 use serde_json::json;
 
@@ -198,6 +198,11 @@ async fn aliased() -> Tokens {
 
 #[step]
 async fn triage(mail: &str) -> Result<usize, String> {
+    Ok(mail.len())
+}
+
+#[step(flush = StepFlush::none())]
+async fn quiet(mail: &str) -> Result<usize, String> {
     Ok(mail.len())
 }
 
@@ -421,6 +426,20 @@ async fn a_step_is_flushed_when_it_ends_also_when_it_fails() {
     assert_eq!(receiver.state("observations").await, 4);
     let rows = receiver.rows("reply to it").await;
     assert_eq!((&rows[0]["output"], &rows[1]["statusMessage"]), (&json!("4"), &json!("too long")));
+}
+
+#[tokio::test]
+async fn a_step_may_say_how_it_flushes() {
+    let receiver = Receiver::start();
+    let langfuse = receiver.client();
+
+    let root = langfuse.observe("root").start();
+    assert_eq!(root.scope(quiet("mail")).await, Ok(4));
+
+    assert_eq!((langfuse.stats().queued, receiver.state("requests").await), (1, 0));
+    root.end();
+    assert!(langfuse.flush().await.ok);
+    assert_eq!(receiver.row("quiet").await["output"], "4");
 }
 
 #[tokio::test]

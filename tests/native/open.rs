@@ -10,7 +10,7 @@ async fn of_more_than_ten_thousand_open_observations_the_oldest_is_ended_with_a_
     let oldest = &kept[0];
 
     let report = langfuse.flush().await;
-    let warning = "job 0  WARNING  never ended: more than 10000 observations were open";
+    let warning = "job 0  WARNING  never ended: more than 10000 were open";
 
     assert_eq!((report.delivered, langfuse.stats().recorded), (1, 1), "{report:?}");
     let trees = receiver.trees().await;

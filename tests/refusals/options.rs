@@ -41,6 +41,9 @@ trait Bodiless {
     fn bodiless(); //~ #[observe] goes before a function that has a body
 }
 
+#[observe(flush = langfuse_edge::StepFlush::none())] //~ only a step flushes
+async fn no_step() {}
+
 #[step]
 fn not_async() {} //~ a step flushes when it has ended, so its function must be async
 

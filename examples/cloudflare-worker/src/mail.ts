@@ -29,7 +29,7 @@ export async function readMail(message: ForwardableEmailMessage): Promise<Mail> 
   const email = await PostalMime.parse(message.raw);
   const from = email.from?.address;
   if (!from) throw new UnusableMessage("not an RFC 5322 message: it has no From header with an address");
-  const text = email.text?.trim() || (email.html ? await htmlToText(email.html) : "");
+  const text = email.text?.replaceAll("\r\n", "\n").trim() || (email.html ? await htmlToText(email.html) : "");
   if (!text && email.attachments.length === 0) {
     throw new UnusableMessage("the message has neither text nor attachments");
   }

@@ -13,8 +13,8 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use super::driver::is_sending_thread;
 use crate::client::Langfuse;
 use crate::context::Context;
-use crate::observability;
 use crate::observation::{Field, Level, ObservationKind};
+use crate::process_wide;
 use crate::recording::{Observation, ObservationBuilder, ObservationHandle};
 use fields::Fields;
 
@@ -99,7 +99,7 @@ impl LangfuseLayer {
             if IS_BEING_MADE.replace(true) {
                 return None;
             }
-            let langfuse = observability::langfuse();
+            let langfuse = process_wide::langfuse();
             IS_BEING_MADE.set(false);
             // Another thread may have been faster, with the same client.
             drop(self.langfuse.set(langfuse));

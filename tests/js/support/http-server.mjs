@@ -2,19 +2,20 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 
 /**
- * A server for what the receiver does not do. `answer` is called when a request's body has been read; `connections`
+ * A server for what the receiver does not do. `answer` is called when a request's body has been read, with its text; `connections`
  * counts those that were ever opened, `open` says how many are now.
  */
 export async function httpServerFor(t, answer) {
   const counts = { requests: 0, connections: 0 };
   const server = createServer(async (request, response) => {
+    let body = "";
     try {
-      for await (const _ of request);
+      for await (const part of request.setEncoding("utf8")) body += part;
     } catch {
       return; // The client has gone.
     }
     counts.requests++;
-    answer(request, response);
+    answer(request, response, body);
   });
   server.on("connection", () => counts.connections++);
   server.listen(0, "127.0.0.1");

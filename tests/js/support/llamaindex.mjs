@@ -9,12 +9,12 @@ const USAGE = { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 };
 export const toolCall = (id, name, input) => ({ id, type: "function", function: { name, arguments: JSON.stringify(input) } });
 
 /**
- * An LLM whose server gives `answers`, one after the other, and then "Hello!": a text or a message, in one piece; of a list, each text and
- * each call of a tool, in a stream; a number is a status.
+ * The URL of a server of OpenAI's form that answers as `answerTo` says of a request: with a text or a message, in one piece; of a list, with each
+ * text and each call of a tool, in a stream; with a number, which is a status.
  */
-export async function openaiFor(t, ...answers) {
-  const { url } = await httpServerFor(t, (_, response) => {
-    const answer = answers.shift() ?? "Hello!";
+export async function openaiServerFor(t, answerTo) {
+  const { url } = await httpServerFor(t, (_, response, body) => {
+    const answer = answerTo(JSON.parse(body));
     if (typeof answer === "number") return response.writeHead(answer).end('{"error":{"message":"no"}}');
     if (Array.isArray(answer)) {
       response.writeHead(200, { "content-type": "text/event-stream" });
@@ -31,5 +31,11 @@ export async function openaiFor(t, ...answers) {
     response.writeHead(200, { "content-type": "application/json" });
     response.end(JSON.stringify({ id: "c", object: "chat.completion", model: "gpt-4o-mini-0718", choices: [{ index: 0, message, finish_reason }], usage: USAGE }));
   });
-  return new OpenAI({ apiKey: "k", baseURL: url, model: "gpt-4o-mini", temperature: 0.3, maxTokens: 50, maxRetries: 0 });
+  return url;
+}
+
+/** An LLM whose server gives these answers, one after the other, and then "Hello!". */
+export async function openaiFor(t, ...answers) {
+  const baseURL = await openaiServerFor(t, () => answers.shift() ?? "Hello!");
+  return new OpenAI({ apiKey: "k", baseURL, model: "gpt-4o-mini", temperature: 0.3, maxTokens: 50, maxRetries: 0 });
 }

@@ -6,8 +6,8 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { Log, LogLevel, Miniflare } from "miniflare";
 
-/** Bundles a Worker as wrangler does. `external` modules are left to `workersFor`. */
-export async function bundle(url, external = []) {
+/** Bundles a Worker as wrangler does. `external` modules are left to `workersFor`; `define` is wrangler's setting of that name. */
+export async function bundle(url, external = [], define = {}) {
   const entry = fileURLToPath(url);
   const { outputFiles } = await build({
     entryPoints: [entry],
@@ -19,6 +19,7 @@ export async function bundle(url, external = []) {
     conditions: ["workerd", "worker"],
     external: ["cloudflare:*", "node:*", ...external],
     loader: { ".wasm": "copy" },
+    define,
     logLevel: "silent",
   });
   const modules = outputFiles.map(({ path, contents }) => ({
@@ -48,7 +49,8 @@ export async function workersFor(t, compatibility, workers) {
       for (const input of streams) createInterface({ input }).on("line", (line) => lines.push(line));
     },
   });
-  t.after(() => miniflare.dispose());
+  // Of Workers that did not start it fails as they did.
+  t.after(() => miniflare.dispose().catch(() => {}));
   return { url: await miniflare.ready, lines, miniflare };
 }
 

@@ -6,7 +6,6 @@ use crate::client::Langfuse;
 use crate::context::Context;
 use crate::platform::host;
 use crate::recording::ObservationBuilder;
-use crate::report::FlushReport;
 
 static LANGFUSE: Mutex<Option<Langfuse>> = Mutex::new(None);
 
@@ -26,7 +25,7 @@ pub fn langfuse() -> Langfuse {
     // Made without the lock: a warning may run code of the user's that asks for the client.
     let made = Langfuse::from_env().unwrap_or_else(|error| {
         host::warn(&format!("langfuse-edge: tracing is disabled: {error}"));
-        Langfuse::disabled()
+        Langfuse::disabled_because(|| error.message().to_owned())
     });
     lock().get_or_insert(made).clone()
 }
@@ -44,16 +43,4 @@ pub(crate) fn active_langfuse() -> Langfuse {
 
 fn lock() -> MutexGuard<'static, Option<Langfuse>> {
     LANGFUSE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Sends everything the process-wide client has recorded so far, and waits until it is settled.
-///
-/// It never fails: what could not be delivered is logged as one warning and is in the report. A no-op when Langfuse
-/// is not configured.
-pub async fn flush_langfuse() -> FlushReport {
-    let report = langfuse().flush().await;
-    if !report.ok {
-        host::warn(&format!("Langfuse flush: {report}"));
-    }
-    report
 }
