@@ -73,6 +73,13 @@ pub(crate) fn bench_peers(project: &Project) -> Result<()> {
     std::os::unix::fs::symlink(&modules, &link).with_context(|| format!("cannot link {}", link.display()))
 }
 
+/// One of the runtimes.
+pub(crate) fn bun(project: &Project) -> Result<PathBuf> {
+    let modules = Cache::open()?.npm_install(project, "runtimes", &project.root.join("tests/runtimes"))?;
+    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
+    Ok(modules.join(format!("@oven/bun-linux-{arch}/bin/bun")))
+}
+
 fn find_chromium(project: &Project) -> Option<String> {
     ["chromium", "google-chrome"].into_iter().find_map(|name| {
         cmd!(project.sh, "which {name}").quiet().ignore_stderr().read().ok().filter(|path| !path.is_empty())

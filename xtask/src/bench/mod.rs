@@ -4,10 +4,12 @@
 //! and `docs/benchmarks.md` is written.
 
 mod budget;
+mod native;
 mod page;
 mod part;
 mod plot;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -19,17 +21,30 @@ use crate::setup::{self, Tools};
 use crate::{dist, progress};
 
 /// Names in the page, and what measures them.
-const SCRIPTS: [(&str, &[&str]); 3] =
+type Script = (&'static str, &'static [&'static str]);
+
+/// What the budgets are about.
+const BUDGETED: [Script; 3] =
     [("cpu", &["cpu.mjs"]), ("bursts", &["bursts.mjs"]), ("memory", &["memory.mjs"])];
+const FURTHER: [Script; 7] = [
+    ("bun", &["cpu.mjs", "--bun"]),
+    ("workerd", &["workerd.mjs"]),
+    ("path", &["path.mjs"]),
+    ("startup", &["startup.mjs"]),
+    ("size", &["size.mjs"]),
+    ("delivery", &["delivery.mjs"]),
+    ("growth", &["growth.mjs"]),
+];
 
 pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
     dist::run(project, tools)?;
-    let bench = Bench::build(project, Kind::Full)?;
     setup::bench_peers(project)?;
+    let bench = Bench::build(project, Kind::Full)?;
     let mut parts = Vec::new();
-    for (name, script) in SCRIPTS {
+    for (name, script) in BUDGETED.into_iter().chain(FURTHER) {
         parts.push((name, bench.measure(name, script)?));
     }
+    parts.push(("native", native::measure(project)?));
     let values = values(project, parts.iter().map(|(_, part)| part))?;
     let outcomes = budget::check(&values, budget::Margin::None)?;
     page::write(project, &parts, &outcomes)?;
@@ -40,7 +55,7 @@ pub(crate) fn run(project: &Project, tools: &Tools) -> Result<ExitCode> {
 pub(crate) fn quick(project: &Project) -> Result<ExitCode> {
     let bench = Bench::build(project, Kind::Quick)?;
     let mut parts = Vec::new();
-    for (name, script) in SCRIPTS {
+    for (name, script) in BUDGETED {
         parts.push(bench.measure(name, &[script, &["--quick"]].concat())?);
     }
     let values = values(project, parts.iter())?;
@@ -79,8 +94,10 @@ enum Kind {
 /// The programs that the scripts use.
 struct Bench<'a> {
     project: &'a Project,
-    receiver: std::path::PathBuf,
-    memory: std::path::PathBuf,
+    receiver: PathBuf,
+    memory: PathBuf,
+    /// Installed for a full run only.
+    bun: Option<PathBuf>,
 }
 
 impl<'a> Bench<'a> {
@@ -95,7 +112,8 @@ impl<'a> Bench<'a> {
         cmd!(sh, "cargo {options...} {target} --example bench-memory").run()?;
         let receiver = if kind == Kind::Full { "release/langfuse-edge" } else { "debug/langfuse-edge" };
         let program = |name: &str| target.join(name).with_extension(std::env::consts::EXE_EXTENSION);
-        Ok(Self { project, receiver: program(receiver), memory: program("debug/examples/bench-memory") })
+        let bun = if kind == Kind::Full { Some(setup::bun(project)?) } else { None };
+        Ok(Self { bun, project, receiver: program(receiver), memory: program("debug/examples/bench-memory") })
     }
 
     fn measure(&self, name: &str, script: &[&str]) -> Result<Part> {
@@ -105,6 +123,7 @@ impl<'a> Bench<'a> {
             let found = cmd!(self.project.sh, "node {script} {arguments...}")
                 .env("LANGFUSE_EDGE_BIN", &self.receiver)
                 .env("LANGFUSE_EDGE_BENCH_MEMORY", &self.memory)
+                .envs(self.bun.iter().map(|bun| ("LANGFUSE_EDGE_BUN", bun)))
                 .quiet()
                 .read()?;
             let part: Part = found.lines().last().context("nothing was printed").and_then(|line| {
