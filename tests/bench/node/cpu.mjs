@@ -20,7 +20,8 @@ const SIZES = [
 const isQuick = process.argv.includes("--quick");
 const isBun = process.argv.includes("--bun");
 const runtime = isBun ? process.env.LANGFUSE_EDGE_BUN : process.execPath;
-const sizes = isQuick || isBun ? SIZES.filter(({ bytes }) => bytes === 2000) : SIZES;
+const two = SIZES.filter(({ bytes }) => bytes === 2000);
+const sizes = isBun ? two.map((size) => ({ ...size, traces: 2000, warmUp: 2000 })) : isQuick ? two : SIZES;
 const clients = isQuick ? [OURS, LANGFUSE5, FLOOR] : Object.keys(CLIENTS);
 
 await withServers(async ({ targetOf }) => {

@@ -10,9 +10,9 @@ import { withServers } from "./support/servers.mjs";
 const PROCESS = fileURLToPath(new URL("growth-process.mjs", import.meta.url));
 const SERIES = [
   { name: "waiting", what: "observations that wait", values: [10, 100, 1000, 10_000], total: 10_000 },
-  { name: "bytes", what: "bytes of payload", values: [200, 2000, 20_000, 200_000], options: { waiting: 50 }, total: (value) => (value > 10_000 ? 500 : 3000) },
-  { name: "attributes", what: "metadata entries", values: [1, 3, 10, 30, 100], total: 5000 },
-  { name: "requests", what: "requests at the same time", values: [1, 3, 10, 30, 100], options: { waiting: 1000 }, total: 5000 },
+  { name: "bytes", what: "bytes of payload", values: [200, 2000, 20_000, 200_000], options: { waiting: 50 }, total: (value) => (value > 10_000 ? 300 : 2000) },
+  { name: "attributes", what: "metadata entries", values: [1, 3, 10, 30, 100], total: 2000 },
+  { name: "requests", what: "requests at the same time", values: [1, 3, 10, 30, 100], options: { waiting: 1000 }, total: 3000 },
 ];
 
 await withServers(async ({ targetOf }) => {

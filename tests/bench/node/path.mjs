@@ -12,7 +12,7 @@ const clients = Object.keys(CLIENTS).filter((client) => client !== FLOOR);
 
 await withServers(async ({ targetOf }) => {
   const medians = await alternate(7, clients, (client) =>
-    measured(process.execPath, [PROCESS, JSON.stringify({ client, target: targetOf(client), bytes: 2000, traces: 2000, warmUp: 2000 })]),
+    measured(process.execPath, [PROCESS, JSON.stringify({ client, target: targetOf(client), bytes: 2000, traces: 1000, warmUp: 1000 })]),
   );
   const ours = medians.get(OURS);
   const cell = (value, own) => `${number(value / own)}`;

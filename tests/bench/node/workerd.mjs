@@ -9,7 +9,7 @@ import { arrivedAll, reset, state } from "./support/state.mjs";
 import { bundled, withWorker } from "./support/workerd.mjs";
 
 const OBSERVATIONS = 2;
-const TRACES = 1500;
+const TRACES = 1000;
 const PER_REQUEST = 100;
 
 async function measure(modules, target) {

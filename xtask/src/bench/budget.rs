@@ -34,8 +34,9 @@ const BUDGETS: [Budget; 7] = [
     Budget {
         what: "CPU time of a trace of 2 kB in Node.js, ratio to @langfuse v5",
         value: "cpuOverV5",
-        limit: Limit::AtMost(1.0),
-        noise: 1.3,
+        // In Node.js most of it is `fetch`: see ARCHITECTURE.md.
+        limit: Limit::AtMost(1.1),
+        noise: 1.2,
         aim: Some(0.2),
     },
     Budget {
@@ -137,5 +138,44 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { budget, .. } = self;
         write!(f, "{}: {} (budget {}): {}", budget.what, self.measured(), self.limit(), self.verdict())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(cpu: f64, requests: f64) -> Values {
+        let mut values: Values = BUDGETS
+            .iter()
+            .map(|budget| {
+                let (Limit::AtMost(number) | Limit::Exactly(number)) = budget.limit;
+                (budget.value.to_owned(), number)
+            })
+            .collect();
+        values.insert("cpuOverFloor".to_owned(), cpu);
+        values.insert("requestsPerFlush".to_owned(), requests);
+        values
+    }
+
+    fn missed(values: &Values, margin: Margin) -> usize {
+        let outcomes = check(values, margin).expect("everything was measured");
+        outcomes.iter().filter(|outcome| !outcome.is_kept).count()
+    }
+
+    #[test]
+    fn a_busy_machine_excuses_time_and_no_counts() {
+        assert_eq!(missed(&measured(3.0, 1.0), Margin::None), 0);
+        assert_eq!(missed(&measured(3.5, 1.0), Margin::None), 1);
+        assert_eq!(missed(&measured(3.5, 1.0), Margin::Noise), 0);
+        assert_eq!(missed(&measured(9.0, 1.0), Margin::Noise), 1);
+        assert_eq!(missed(&measured(3.0, 2.0), Margin::Noise), 1);
+    }
+
+    #[test]
+    fn what_nobody_has_measured_is_no_budget_kept() {
+        let mut values = measured(3.0, 1.0);
+        values.remove("queueMemory");
+        assert!(check(&values, Margin::Noise).is_err());
     }
 }

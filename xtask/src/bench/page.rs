@@ -53,5 +53,9 @@ fn circumstances(project: &Project) -> Result<String> {
     let date = cmd!(sh, "date -u +%F").quiet().read().context("the date")?;
     let node = cmd!(sh, "node --version").quiet().read()?;
     let rustc = cmd!(sh, "rustc --version").quiet().read()?;
-    Ok(format!("Measured on {date}: {cores} cores of {processor}, {system}, Node.js {node}, {rustc}."))
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').nth(2).unwrap_or("unknown");
+    Ok(format!(
+        "Measured on {date}: {cores} cores of {processor}, {system}, Node.js {node}, {rustc}; on average {load} programs wanted to run."
+    ))
 }

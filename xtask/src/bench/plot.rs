@@ -103,3 +103,29 @@ fn short(value: f64) -> String {
         _ => format!("{:.0}M", value / 1e6),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::part::Line;
+
+    #[test]
+    fn a_cost_in_proportion_is_a_straight_line_and_words_are_text() {
+        let points = [1.0, 10.0, 100.0, 1000.0].map(|x| [x, 3.0 * x]).to_vec();
+        let lines = vec![Line { name: "a < b & c".to_owned(), points }];
+        let words = || "µs".to_owned();
+        let svg = svg(&Plot { name: words(), title: words(), x: words(), y: words(), lines });
+        let (_, places) = svg.split_once("polyline points=\"").expect("there is a line");
+        let (places, _) = places.split_once('"').expect("the line ends");
+        let places = places.split(' ').map(|place| place.split_once(',').expect("two numbers"));
+        let places: Vec<[f64; 2]> =
+            places.map(|(x, y)| [x, y].map(|number| number.parse().expect("a number"))).collect();
+        let steps: Vec<_> =
+            places.windows(2).map(|pair| [pair[1][0] - pair[0][0], pair[0][1] - pair[1][1]]).collect();
+        assert_eq!(steps.len(), 3);
+        for [x, y] in &steps {
+            assert!(*x > 0.0 && *y > 0.0 && (x - steps[0][0]).abs() < 0.3 && (y - steps[0][1]).abs() < 0.3);
+        }
+        assert!(svg.contains(">a &lt; b &amp; c<"));
+    }
+}
