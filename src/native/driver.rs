@@ -121,7 +121,7 @@ impl Driver {
             ..Settings::default()
         };
         let shared = Arc::new(Mutex::new(Shared { exporter: Exporter::new(settings), watch: None }));
-        let health = Arc::<Mutex<Health>>::default();
+        let health = Arc::default();
         let has_warned = Arc::default();
         let (commands, inbox) = unbounded_channel();
         let pace = Pace { flush_at: config.flush_at().into(), interval: config.flush_interval() };
