@@ -25,6 +25,7 @@ use langfuse_edge::open::Open;
 use langfuse_edge::wire::RecordKind;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::host::{Answer, Host, Received, hang, millis, refused, reset, secs, status};
 use crate::receiver::Receiver;
@@ -134,9 +135,12 @@ async fn clients_that_come_and_go_and_one_that_stays_leave_neither_memory_nor_th
             // It is flushed by being dropped, too.
             goes.observe("last").start().end();
         }
-        while threads() > all_threads {
-            tokio::task::yield_now().await;
-        }
+        let gone = async {
+            while threads() > all_threads {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(60), gone).await.expect("the threads of clients end");
         left.push(live());
     }
     let growth = left[3].saturating_sub(left[1]);
