@@ -317,6 +317,7 @@ impl Worker {
                     let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
                     health.note(&report, host::now());
                     drop(health);
+                    host::debug(format_args!("langfuse-edge: flush: {report}"));
                     if report.ok {
                         self.has_warned.store(false, Ordering::Relaxed);
                     }
