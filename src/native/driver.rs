@@ -206,7 +206,7 @@ impl Driver {
         self.send(Command::Drive(flush, reply));
     }
 
-    fn is_this_thread(&self) -> bool {
+    pub(super) fn is_this_thread(&self) -> bool {
         thread::current().id() == self.thread
     }
 

@@ -253,8 +253,8 @@ async fn the_intervals_of_clients_that_begin_together_are_up_to_a_fifth_shorter_
     let mut clients = JoinSet::new();
     for _ in 0..16 {
         let langfuse = Langfuse::new(&options).expect("valid options");
-        record(&langfuse, 1);
         let begun = start.elapsed();
+        record(&langfuse, 1);
         clients.spawn(async move {
             delivered(&langfuse, 1).await;
             (begun, start.elapsed())

@@ -132,7 +132,7 @@ async fn a_handler_that_fails_panics_or_takes_too_long_is_said_and_stops_nobody(
     handlers.into_iter().for_each(AddedFlushHandler::remove);
     assert_eq!((report.ok, report.delivered), (true, 2));
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(1), "{took:?}");
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
     for problem in [
         "the buffer is broken",
         "a panic in the handler",
