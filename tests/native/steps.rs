@@ -17,7 +17,13 @@ async fn steps_that_end_together_share_a_flush() {
     let names = ["a", "b", "c", "d", "e"];
 
     let together = async {
-        futures_util::future::join_all(names.map(|name| step(name, async { Ok::<_, String>(()) }))).await;
+        // Time enough for the first one's flush, if it began at once.
+        let busy = async || {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(20) {}
+            Ok::<_, String>(())
+        };
+        futures_util::future::join_all(names.map(|name| step(name, busy()))).await;
         assert_eq!((receiver.state("observations").await, receiver.state("requests").await), (5, 1));
         Ok::<_, String>(())
     };
