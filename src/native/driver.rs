@@ -206,7 +206,7 @@ impl Driver {
         self.send(Command::Drive(flush, reply));
     }
 
-    fn is_this_thread(&self) -> bool {
+    pub(super) fn is_this_thread(&self) -> bool {
         thread::current().id() == self.thread
     }
 
@@ -372,6 +372,7 @@ impl Worker {
                 Action::WaitUntil(time) => threads::sleep(time.since(threads::now())).await,
                 Action::Done(report) => {
                     lock(&self.health).note(&report, threads::now());
+                    host::debug(format_args!("langfuse-edge: flush: {report}"));
                     if report.ok {
                         self.has_warned.store(false, Ordering::Relaxed);
                     }
