@@ -163,6 +163,8 @@ impl Options {
     /// `LANGFUSE_HOST`), `LANGFUSE_TRACING_ENABLED`, `LANGFUSE_TRACING_ENVIRONMENT`, `LANGFUSE_RELEASE` (then the variable
     /// in which Render, GitLab, CircleCI, Heroku, Travis, Jenkins, GitHub, Bitbucket, Azure or Drone keeps the commit),
     /// `LANGFUSE_SAMPLE_RATE`, `LANGFUSE_TIMEOUT`, `LANGFUSE_FLUSH_AT`, `LANGFUSE_FLUSH_INTERVAL`, `LANGFUSE_AMBIGUOUS`.
+    ///
+    /// What the client says natively goes through `log`, as `langfuse_edge`: warnings, and at level debug a line for each flush.
     #[must_use]
     pub fn or_env(self, lookup: &dyn Fn(&'static str) -> Option<String>) -> Self {
         let mut options = self.or_variables(lookup);

@@ -11,7 +11,9 @@ static LANGFUSE: Mutex<Option<Langfuse>> = Mutex::new(None);
 
 /// Makes this the process-wide client.
 pub fn set_langfuse(langfuse: Langfuse) {
-    *lock() = Some(langfuse);
+    let before = lock().replace(langfuse);
+    // Without the lock: whoever drops the last clone of a client waits until that has been flushed.
+    drop(before);
 }
 
 /// The process-wide client: the one that was set, else one made from the environment on first use.

@@ -154,11 +154,13 @@ class Background {
         if (!this.#flushes) this.#flush(BACKGROUND_FLUSH_MS);
       });
     } else if (!this.#timer && this.#intervalMs) {
+      // Up to a fifth shorter, lest processes that began together send together for ever.
+      const delay = this.#intervalMs * (1 - Math.random() / 5);
       outside(() => {
         this.#timer = setTimeout(() => {
           this.#timer = undefined;
           if (!this.#flushes) this.#flush(BACKGROUND_FLUSH_MS);
-        }, this.#intervalMs);
+        }, delay);
       });
       unref(this.#timer);
     }

@@ -22,7 +22,9 @@ pub fn flush_langfuse_blocking() -> FlushReport {
 }
 
 pub(super) fn flush_with_handlers(langfuse: &Langfuse, budget: Duration) -> FlushReport {
-    let left = if has_flush_handlers() { finish_handlers(langfuse, budget) } else { budget };
+    // A logger of the user's may be there, and who waits for the handlers waits for that thread's timer.
+    let is_sending = langfuse.enabled().is_some_and(|enabled| enabled.driver().is_this_thread());
+    let left = if has_flush_handlers() && !is_sending { finish_handlers(langfuse, budget) } else { budget };
     langfuse.flush_blocking(left)
 }
 

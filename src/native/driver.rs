@@ -1,21 +1,19 @@
 //! Drives the exporter from a thread with a private runtime, so that a flush works from any runtime, from none, and
 //! after the caller's runtime is gone.
 
-use std::cell::Cell;
 use std::future::Future;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, ThreadId};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use super::host::{self, Http};
-use super::{DEFAULT_FLUSH_BUDGET, DROP_BUDGET};
+use super::threads::{
+    self, AtomicBool, Http, JoinHandle, JoinSet, Mutex, MutexGuard, Runtime, ThreadId, UnboundedReceiver,
+    UnboundedSender, WeakUnboundedSender, oneshot, spawn, sync_channel, thread, timeout_at,
+    unbounded_channel,
+};
+use super::{DEFAULT_FLUSH_BUDGET, DROP_BUDGET, host};
 use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Pushed, Settings};
@@ -27,11 +25,12 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 const QUEUE_IS_FULL: &str = "langfuse-edge: more than 64 MiB or 100000 observations wait, \
     so the oldest are dropped: is the server slow or out of reach? A lower LANGFUSE_SAMPLE_RATE records less";
 
-/// As many records as travel in one request.
-const FULL_BATCH: u64 = 512;
-/// How long records that are enough to be sent wait for more, up to a full batch: a request costs as much as a hundred
-/// records do.
+/// So many records are sent at once. One request takes 512, with room here for those that come while it is made.
+const NEARLY_A_BATCH: u64 = 400;
+/// How long records that are enough to be sent wait for more: a request costs as much as a hundred records do.
 const COMPANY: Duration = Duration::from_millis(50);
+/// After a failure, when there is no interval.
+const PAUSE: Duration = Duration::from_secs(5);
 /// Also of the threads that look up host names for the sending thread.
 const THREAD_NAME: &str = "langfuse-edge";
 /// Beyond the deadline of a flush, so that only one whose thread is stuck or dead is given up.
@@ -41,12 +40,61 @@ const REPORT_GRACE: Duration = Duration::from_secs(1);
 /// with what could not be, and ends.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    exporter: Arc<Mutex<Exporter>>,
+    shared: Arc<Mutex<Shared>>,
     health: Arc<Mutex<Health>>,
     has_warned: Arc<AtomicBool>,
-    flush_at: u64,
+    pace: Pace,
     commands: UnboundedSender<Command>,
     thread: ThreadId,
+}
+
+/// What threads that record and the sending thread share.
+#[derive(Debug)]
+struct Shared {
+    exporter: Exporter,
+    /// When the sending thread looks after what waits, without being told again: to wake it costs as much as many records do.
+    watch: Option<When>,
+}
+
+impl Shared {
+    /// Whether the sending thread has to be told that something is to be sent then.
+    fn hastens(&mut self, when: Option<When>) -> bool {
+        let is_sooner = when > self.watch;
+        self.watch = self.watch.max(when);
+        is_sooner
+    }
+
+    fn waiting(&self) -> u64 {
+        self.exporter.stats().queued
+    }
+}
+
+/// When records are sent that nobody flushes; the later, the smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum When {
+    AfterInterval,
+    /// There may be more of them in a moment.
+    Soon,
+    /// Also while some are being sent, and after a failure: nobody has to tell the thread anything.
+    Now,
+}
+
+/// How many records are sent when.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    flush_at: u64,
+    interval: Duration,
+}
+
+impl Pace {
+    fn of(self, waiting: u64) -> Option<When> {
+        match waiting {
+            0 => None,
+            _ if waiting >= self.flush_at.max(NEARLY_A_BATCH) => Some(When::Now),
+            _ if waiting >= self.flush_at => Some(When::Soon),
+            _ => (!self.interval.is_zero()).then_some(When::AfterInterval),
+        }
+    }
 }
 
 enum Command {
@@ -54,14 +102,12 @@ enum Command {
     Drive(FlushId, Reply),
     /// Tell when so much time has passed: what waits may run anywhere, and has no timer.
     Wake(Duration, oneshot::Sender<()>),
-    /// Records wait that nobody flushes: send them when the interval is over.
-    SendInAWhile,
-    /// As many records wait as are sent without anybody asking.
-    SendSoon,
-    /// As many as travel in one request.
-    SendNow,
-    /// Records have waited for as long as they may.
-    IntervalIsOver,
+    /// Send what waits.
+    Send(When),
+    /// Send what waits, but not before a failure is a while ago.
+    SendAfterPause,
+    /// The time has come that was set for one of these.
+    TimeIsUp,
 }
 
 type Reply = Box<dyn FnOnce(FlushReport) + Send>;
@@ -74,52 +120,45 @@ impl Driver {
             gives_up_ambiguous: config.gives_up_ambiguous(),
             ..Settings::default()
         };
-        let exporter = Arc::new(Mutex::new(Exporter::new(settings)));
+        let shared = Arc::new(Mutex::new(Shared { exporter: Exporter::new(settings), watch: None }));
         let health = Arc::default();
         let has_warned = Arc::default();
         let (commands, inbox) = unbounded_channel();
-        let flush_at = u64::from(config.flush_at());
+        let pace = Pace { flush_at: config.flush_at().into(), interval: config.flush_interval() };
         let http = Http::new(config)?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().thread_name(THREAD_NAME).build();
-        let runtime = runtime.map_err(|error| cannot_start(&error))?;
+        let runtime = Runtime::new(THREAD_NAME).map_err(|error| cannot_start(&error))?;
         let worker = Worker {
-            exporter: Arc::clone(&exporter),
+            shared: Arc::clone(&shared),
             health: Arc::clone(&health),
             has_warned: Arc::clone(&has_warned),
             http,
-            flush_at,
-            interval: config.flush_interval(),
-            is_overdue: Cell::new(false),
+            pace,
             commands: commands.downgrade(),
         };
         let thread = thread::Builder::new()
             .name(THREAD_NAME.to_owned())
-            .spawn(move || LocalSet::new().block_on(&runtime, Rc::new(worker).run(inbox)))
+            .spawn(move || runtime.run(Arc::new(worker).run(inbox)))
             .map_err(|error| cannot_start(&error))?;
-        Ok(Self { exporter, health, has_warned, flush_at, commands, thread: thread.thread().id() })
+        Ok(Self { shared, health, has_warned, pace, commands, thread: thread.thread().id() })
     }
 
     pub(crate) fn push(&self, record: Record) {
-        let (waiting, is_full) = {
-            let now = host::now();
-            let mut exporter = lock(&self.exporter);
-            let before = exporter.stats();
-            let pushed = exporter.push(record, now);
-            let after = exporter.stats();
+        let (sooner, is_full) = {
+            let now = threads::now();
+            let mut shared = lock(&self.shared);
+            let before = shared.exporter.stats();
+            let pushed = shared.exporter.push(record, now);
+            let after = shared.exporter.stats();
             let is_closed = pushed == Pushed::Dropped(DropReason::Shutdown);
-            (after.queued, after.dropped > before.dropped && !is_closed)
+            let when = self.pace.of(after.queued);
+            (when.filter(|_| shared.hastens(when)), after.dropped > before.dropped && !is_closed)
         };
         // Not under the lock: a logger of the user's may record.
         if is_full && !self.has_warned.swap(true, Ordering::Relaxed) {
             host::warn(QUEUE_IS_FULL);
         }
-        if waiting == self.flush_at.max(FULL_BATCH) {
-            self.send(Command::SendNow);
-        } else if waiting == self.flush_at {
-            self.send(Command::SendSoon);
-        } else if waiting == 1 {
-            self.send(Command::SendInAWhile);
+        if let Some(when) = sooner {
+            self.send(Command::Send(when));
         }
     }
 
@@ -128,17 +167,17 @@ impl Driver {
         let (reply, answer) = oneshot::channel();
         // The receiver may be gone: a cancelled flush goes on without anybody to tell.
         self.drive(settings, Box::new(move |report| drop(reply.send(report))));
-        let exporter = Arc::clone(&self.exporter);
-        async move { answer.await.unwrap_or_else(|_| nothing_sent(&exporter)) }
+        let shared = Arc::clone(&self.shared);
+        async move { answer.await.unwrap_or_else(|_| nothing_sent(&shared)) }
     }
 
     pub(crate) fn flush_blocking(&self, settings: FlushSettings) -> FlushReport {
         let patience = settings.budget.saturating_add(REPORT_GRACE);
-        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        let (reply, answer) = sync_channel(1);
         self.drive(settings, Box::new(move |report| drop(reply.send(report))));
         // The sending thread cannot wait for itself: it is there in a logger of the user's.
         let report = if self.is_this_thread() { None } else { answer.recv_timeout(patience).ok() };
-        report.unwrap_or_else(|| nothing_sent(&self.exporter))
+        report.unwrap_or_else(|| nothing_sent(&self.shared))
     }
 
     /// Waits without a runtime.
@@ -150,24 +189,24 @@ impl Driver {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        lock(&self.exporter).stats()
+        lock(&self.shared).exporter.stats()
     }
 
     pub(crate) fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.health).clone()
     }
 
     pub(crate) fn remote(&self) -> Remote {
-        Remote { exporter: Arc::downgrade(&self.exporter), commands: self.commands.downgrade() }
+        Remote { shared: Arc::downgrade(&self.shared), commands: self.commands.downgrade() }
     }
 
     fn drive(&self, settings: FlushSettings, reply: Reply) {
-        let now = host::now();
-        let flush = lock(&self.exporter).begin_flush(settings, now);
+        let now = threads::now();
+        let flush = lock(&self.shared).exporter.begin_flush(settings, now);
         self.send(Command::Drive(flush, reply));
     }
 
-    fn is_this_thread(&self) -> bool {
+    pub(super) fn is_this_thread(&self) -> bool {
         thread::current().id() == self.thread
     }
 
@@ -188,7 +227,7 @@ impl Drop for Driver {
 
 /// Reaches the sending thread, and keeps no client alive.
 pub(crate) struct Remote {
-    exporter: Weak<Mutex<Exporter>>,
+    shared: Weak<Mutex<Shared>>,
     commands: WeakUnboundedSender<Command>,
 }
 
@@ -197,9 +236,9 @@ impl Remote {
     pub(crate) async fn flush(&self, settings: FlushSettings) -> Option<FlushReport> {
         let (reply, answer) = oneshot::channel();
         {
-            let (exporter, commands) = (self.exporter.upgrade()?, self.commands.upgrade()?);
-            let now = host::now();
-            let flush = lock(&exporter).begin_flush(settings, now);
+            let (shared, commands) = (self.shared.upgrade()?, self.commands.upgrade()?);
+            let now = threads::now();
+            let flush = lock(&shared).exporter.begin_flush(settings, now);
             drop(commands.send(Command::Drive(flush, Box::new(move |report| drop(reply.send(report))))));
         }
         answer.await.ok()
@@ -211,22 +250,19 @@ impl Remote {
 }
 
 struct Worker {
-    exporter: Arc<Mutex<Exporter>>,
+    shared: Arc<Mutex<Shared>>,
     health: Arc<Mutex<Health>>,
     /// It was said that records are dropped, and since then no flush has delivered everything.
     has_warned: Arc<AtomicBool>,
     http: Http,
-    flush_at: u64,
-    interval: Duration,
-    /// The interval was over while a flush that nobody asked for was under way.
-    is_overdue: Cell<bool>,
+    pace: Pace,
     /// Weak, so that the thread ends when the handle is gone.
     commands: WeakUnboundedSender<Command>,
 }
 
 impl Worker {
-    async fn run(self: Rc<Self>, mut inbox: UnboundedReceiver<Command>) {
-        let mut due = None;
+    async fn run(self: Arc<Self>, mut inbox: UnboundedReceiver<Command>) {
+        let mut due = None::<Instant>;
         // A flush that nobody asked for. There is one at a time, so that a burst travels in full batches.
         let mut own = None::<JoinHandle<()>>;
         let mut flushes = JoinSet::new();
@@ -234,40 +270,35 @@ impl Worker {
             while flushes.try_join_next().is_some() {}
             let command = match due {
                 None => inbox.recv().await,
-                Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::IntervalIsOver)),
+                Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or(Some(Command::TimeIsUp)),
             };
             let is_sending = own.as_ref().is_some_and(|own| !own.is_finished());
-            match command {
+            let when = match command {
                 Some(Command::Drive(flush, reply)) => {
-                    let worker = Rc::clone(&self);
-                    flushes.spawn_local(async move { reply(worker.drive(flush).await) });
+                    let worker = Arc::clone(&self);
+                    flushes.spawn(async move { reply(worker.drive(flush).await) });
+                    continue;
                 }
                 Some(Command::Wake(duration, mut wake)) => {
                     let timer = async move {
                         tokio::select! {
-                            () = host::sleep(duration) => drop(wake.send(())),
+                            () = threads::sleep(duration) => drop(wake.send(())),
                             () = wake.closed() => (),
                         }
                     };
-                    drop(spawn_local(timer));
+                    drop(spawn(timer));
+                    continue;
                 }
-                Some(Command::SendInAWhile) => {
-                    due = due.or_else(|| self.next_due());
+                // When that ends, it looks at what waits.
+                Some(_) if is_sending => continue,
+                Some(Command::Send(when)) => Some(when),
+                Some(Command::SendAfterPause) => {
+                    due = self.interval_from_now().or_else(|| Some(Instant::now() + PAUSE));
+                    continue;
                 }
-                Some(Command::IntervalIsOver) if is_sending => {
+                Some(Command::TimeIsUp) => {
                     due = None;
-                    self.is_overdue.set(true);
-                }
-                Some(Command::SendSoon | Command::SendNow) if is_sending => (),
-                Some(Command::SendSoon) => {
-                    let soon = Instant::now() + COMPANY;
-                    due = Some(due.map_or(soon, |due| due.min(soon)));
-                }
-                Some(Command::SendNow | Command::IntervalIsOver) => {
-                    // What this flush does not cover waits for as long at most.
-                    due = if self.waiting() > 0 { self.next_due() } else { None };
-                    let worker = Rc::clone(&self);
-                    own = Some(spawn_local(async move { worker.send_by_itself().await }));
+                    self.look()
                 }
                 None => {
                     self.send_everything().await;
@@ -275,71 +306,102 @@ impl Worker {
                     while flushes.join_next().await.is_some() {}
                     return;
                 }
-            }
+            };
+            let time = match when {
+                None => None,
+                Some(When::AfterInterval) => self.interval_from_now(),
+                Some(When::Soon) => Some(Instant::now() + COMPANY),
+                Some(When::Now) => {
+                    due = None;
+                    let worker = Arc::clone(&self);
+                    own = Some(spawn(async move { worker.send_by_itself().await }));
+                    continue;
+                }
+            };
+            due = [due, time].into_iter().flatten().min();
         }
+    }
+
+    /// What is to be done about what waits, now that a time has come.
+    fn look(&self) -> Option<When> {
+        let mut shared = lock(&self.shared);
+        let waiting = shared.waiting();
+        // There may be none, or somebody else has sent them.
+        let least = if shared.watch == Some(When::Soon) { self.pace.flush_at } else { 1 };
+        shared.watch = if waiting >= least { Some(When::Now) } else { self.pace.of(waiting) };
+        shared.watch
     }
 
     async fn send_by_itself(&self) {
         let report = self.send_everything().await;
-        let is_overdue = self.is_overdue.take();
-        // After a failure the next one waits for the interval.
-        let waiting = self.waiting();
         if report.retained > 0 {
-            return;
+            return self.tell(Command::SendAfterPause);
         }
-        if is_overdue || waiting >= self.flush_at.max(FULL_BATCH) {
-            self.tell(Command::SendNow);
-        } else if waiting >= self.flush_at {
-            self.tell(Command::SendSoon);
+        // A program that has recorded so many may well do so again.
+        let is_busy = report.delivered >= self.pace.flush_at;
+        let when = {
+            let mut shared = lock(&self.shared);
+            shared.watch = self.pace.of(shared.waiting()).max(is_busy.then_some(When::Soon));
+            shared.watch
+        };
+        if let Some(when) = when {
+            self.tell(Command::Send(when));
         }
     }
 
     async fn send_everything(&self) -> FlushReport {
-        let now = host::now();
-        let flush = lock(&self.exporter).begin_flush(DEFAULT_FLUSH_BUDGET, now);
+        let now = threads::now();
+        let flush = lock(&self.shared).exporter.begin_flush(DEFAULT_FLUSH_BUDGET, now);
         self.drive(flush).await
     }
 
     async fn drive(&self, flush: FlushId) -> FlushReport {
         loop {
-            let now = host::now();
-            let action = lock(&self.exporter).poll(flush, now);
+            let now = threads::now();
+            let action = lock(&self.shared).exporter.poll(flush, now);
             match action {
                 Action::Send(request) => {
                     let lease = request.lease;
                     let outcome = self.http.post(request).await;
-                    let now = host::now();
-                    lock(&self.exporter).handle_response(lease, &outcome, now);
+                    let now = threads::now();
+                    lock(&self.shared).exporter.handle_response(lease, &outcome, now);
                 }
-                Action::HandOver(request) => lock(&self.exporter).handle_hand_over(request.lease, false),
-                Action::WaitUntil(time) => host::sleep(time.since(host::now())).await,
+                Action::HandOver(request) => {
+                    lock(&self.shared).exporter.handle_hand_over(request.lease, false)
+                }
+                Action::WaitUntil(time) => threads::sleep(time.since(threads::now())).await,
                 Action::Done(report) => {
-                    let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-                    health.note(&report, host::now());
-                    drop(health);
+                    lock(&self.health).note(&report, threads::now());
+                    host::debug(format_args!("langfuse-edge: flush: {report}"));
                     if report.ok {
                         self.has_warned.store(false, Ordering::Relaxed);
                     }
-                    if self.waiting() > 0 {
-                        // What it retained, or did not cover.
-                        self.tell(Command::SendInAWhile);
-                    }
+                    self.look_after_the_rest();
                     return report;
                 }
             }
         }
     }
 
-    /// When the interval that begins now is over, if there is one. It is up to a fifth shorter than the setting says, lest
-    /// processes that began together send together for ever.
-    fn next_due(&self) -> Option<Instant> {
-        let [chance] = host::random();
-        let shorter = self.interval / 5 * u32::from(chance) / u32::from(u8::MAX);
-        (!self.interval.is_zero()).then(|| Instant::now() + self.interval - shorter)
+    /// Sees to what a flush has retained, or did not cover.
+    fn look_after_the_rest(&self) {
+        let is_alone = {
+            let mut shared = lock(&self.shared);
+            let is_some = shared.waiting() > 0 && !self.pace.interval.is_zero();
+            is_some && shared.hastens(Some(When::AfterInterval))
+        };
+        if is_alone {
+            self.tell(Command::Send(When::AfterInterval));
+        }
     }
 
-    fn waiting(&self) -> u64 {
-        lock(&self.exporter).stats().queued
+    /// When the interval that begins now is over, if there is one. It is up to a fifth shorter than the setting says, lest
+    /// processes that began together send together for ever.
+    fn interval_from_now(&self) -> Option<Instant> {
+        let [chance] = host::random();
+        let interval = self.pace.interval;
+        let shorter = interval / 5 * u32::from(chance) / u32::from(u8::MAX);
+        (!interval.is_zero()).then(|| Instant::now() + interval - shorter)
     }
 
     /// When the handle is gone, [`run`](Self::run) sends what is left.
@@ -361,11 +423,11 @@ fn cannot_start(error: &std::io::Error) -> Error {
 }
 
 /// The report of a flush that the sending thread tells nothing of.
-fn nothing_sent(exporter: &Mutex<Exporter>) -> FlushReport {
-    let Stats { queued, leased, .. } = lock(exporter).stats();
+fn nothing_sent(shared: &Mutex<Shared>) -> FlushReport {
+    let Stats { queued, leased, .. } = lock(shared).exporter.stats();
     FlushReport { retained: queued + leased, ..FlushReport::default() }
 }
 
-fn lock(exporter: &Mutex<Exporter>) -> MutexGuard<'_, Exporter> {
-    exporter.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

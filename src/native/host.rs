@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::error::Error as _;
+use std::fmt;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -106,6 +107,11 @@ pub(crate) fn is_panicking() -> bool {
 
 pub(crate) fn warn(message: &str) {
     log::warn!("{message}");
+}
+
+/// For those who set their logger to it.
+pub(crate) fn debug(message: fmt::Arguments<'_>) {
+    log::debug!("{message}");
 }
 
 /// The connection to one server.

@@ -3,11 +3,21 @@
 mod blocking;
 mod driver;
 mod guard;
+#[cfg_attr(test, expect(dead_code, reason = "the tests of interleavings have a server of their own"))]
 pub(crate) mod host;
 mod shutdown;
+#[cfg(not(test))]
+mod threads;
+#[cfg(test)]
+#[path = "../../tests/interleavings/threads.rs"]
+mod threads;
 #[cfg(feature = "tracing")]
 mod tracing;
 mod verdicts;
+
+#[cfg(test)]
+#[path = "../../tests/interleavings/stories.rs"]
+mod interleavings;
 
 use std::time::Duration;
 

@@ -211,6 +211,7 @@ impl Host {
     /// The driver of this flush dies without a word, and what the server answers it goes unheard.
     pub(crate) fn kill(&mut self, flush: FlushId) {
         self.drivers.retain(|driver| driver.flush != flush);
+        self.reports.retain(|(id, _)| *id != flush);
     }
 
     /// Time since the story began.

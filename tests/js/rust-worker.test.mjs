@@ -24,6 +24,22 @@ test("awaiting a flush in Rust compiled to wasm delivers", async (t) => {
   assert.match(await receiver.trees(), /SPAN +request\n└─ GENERATION +answer +gpt-4o/);
 });
 
+test("steps in Rust compiled to wasm wait a second for their flush, handlers finish first, and the status tells of it", async (t) => {
+  const receiver = await receiverFor(t, ["--fault", '{"delayMs":1500}']);
+  const { runWorkflow } = createRequire(import.meta.url)(join(RUST_WORKER, "rust_worker.js"));
+  const start = performance.now();
+  const status = JSON.parse(await runWorkflow("pk-lf-dev", "sk-lf-dev", receiver.url));
+  const seconds = (performance.now() - start) / 1000;
+  assert.ok(seconds >= 2 && seconds < 6, `${seconds}`);
+  assert.match(await receiver.trees(), /SPAN +root\n└─ SPAN +leaf/);
+  assert.match(await receiver.trees(), /SPAN +from a handler/);
+  const { enabled, whyDisabled, host, publicKey, open, queued, inFlight, delivered, lastError } = status;
+  assert.deepEqual([enabled, whyDisabled, host, publicKey, open], [true, null, receiver.url, "pk-lf-dev", 0]);
+  assert.deepEqual([queued, inFlight, delivered, lastError], [0, 0, 3, null]);
+  assert.ok(Math.abs(Date.parse(status.lastDelivery) - Date.now()) < 10_000);
+  assert.ok(!JSON.stringify(status).includes(KEYS.secretKey));
+});
+
 /** The example in workerd. */
 async function startExample(t, bindings) {
   const modules = await bundle(pathToFileURL(join(EXAMPLE, "index.js")));

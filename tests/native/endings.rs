@@ -1,11 +1,13 @@
 //! Flushes where something ends: a client, a future, a guard, a runtime.
 
+use std::thread;
 use std::time::Duration;
 
 use langfuse_edge::config::Setting;
-use langfuse_edge::{Langfuse, init_with};
+use langfuse_edge::{Langfuse, init_with, langfuse, set_langfuse};
 use tokio::time::Instant;
 
+use crate::process_wide::process_wide;
 use crate::receiver::Receiver;
 use crate::sink::Sink;
 
@@ -44,6 +46,7 @@ async fn a_client_may_be_dropped_in_a_task_and_a_drop_may_flush() {
 async fn a_guard_flushes_within_its_bound() {
     let receiver = Receiver::start();
     let langfuse = receiver.client();
+    let _turn = process_wide(langfuse.clone()).await;
     langfuse.observe("work").start().end();
 
     drop(init_with(langfuse.clone()));
@@ -146,4 +149,23 @@ async fn a_client_that_is_shut_down_sends_no_more_by_itself() {
     tokio::time::sleep(Duration::from_millis(100)).await;
 
     assert_eq!(sink.connections().concat().len(), 1);
+}
+
+#[tokio::test]
+async fn who_asks_for_the_process_wide_client_does_not_wait_for_the_flush_of_the_one_it_replaces() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"hang": true}"#).await;
+    let _turn = process_wide(receiver.client()).await;
+    langfuse().observe("work").start().end();
+
+    let replacing = thread::spawn(|| set_langfuse(Langfuse::disabled()));
+    while receiver.state("requests").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    let asked = langfuse();
+
+    assert!(start.elapsed() < Duration::from_secs(2) && !asked.is_enabled(), "{:?}", start.elapsed());
+    receiver.fault("{}").await;
+    replacing.join().expect("it ends");
 }

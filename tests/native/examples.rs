@@ -75,9 +75,17 @@ async fn the_email_workflow_example_gives_the_traces_that_it_gives_in_javascript
 
     let said = output(llm.answers(&mut traced("email_workflow", &receiver.url)).args(&messages));
     let mut untraced = traced("email_workflow", "http://127.0.0.1:9");
+    let outbox = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("outbox-{}", std::process::id()));
     let untraced = llm.answers(untraced.env_remove("LANGFUSE_PUBLIC_KEY")).args(&messages);
 
-    assert_eq!(output(untraced), said);
+    assert_eq!(output(untraced.env("OUTBOX", &outbox)), said);
+    let replies = std::fs::read_dir(&outbox).expect("it was made").count();
+    assert_eq!((replies, messages.len()), (10, 12), "one is sent by a machine, and one is no mail");
+    let reply = std::fs::read_to_string(outbox.join("re-01-ada_example_org.eml")).expect("it is text");
+    for line in ["Subject: Re: Where is my order 1042?\r\n", "In-Reply-To: <01-ada@example.org>\r\n"] {
+        assert!(reply.contains(line), "{line} is missing in\n{reply}");
+    }
+    std::fs::remove_dir_all(&outbox).expect("it is ours");
     assert!(said.ends_with("retained: 0, ok: true\n"), "{said}");
     let expected = std::fs::read_to_string(emails.join("expected-trees.txt")).expect("it is there");
     assert_eq!(receiver.trees().await, expected);

@@ -3,7 +3,8 @@ use std::time::Duration;
 use langfuse_edge::config::Setting;
 use langfuse_edge::{Langfuse, Level, ObservationKind, Options, Usage};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use crate::receiver::Receiver;
 
@@ -242,6 +243,47 @@ async fn a_long_lived_process_sends_by_itself() {
 
     assert_eq!(receiver.state("observations").await, 21);
     assert_eq!(receiver.state("requests").await, 3);
+}
+
+#[tokio::test]
+async fn the_intervals_of_clients_that_begin_together_are_up_to_a_fifth_shorter_each_by_another_part() {
+    let receiver = Receiver::start();
+    let options = receiver.options().flush_interval(Duration::from_secs(2));
+    let start = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..16 {
+        let langfuse = Langfuse::new(&options).expect("valid options");
+        let begun = start.elapsed();
+        record(&langfuse, 1);
+        clients.spawn(async move {
+            delivered(&langfuse, 1).await;
+            (begun, start.elapsed())
+        });
+    }
+
+    let waited: Vec<_> = clients.join_all().await.into_iter().map(|(begun, end)| end - begun).collect();
+
+    let (first, last) = (waited.iter().min().expect("16 of them"), waited.iter().max().expect("16 of them"));
+    assert!(*first >= Duration::from_millis(1600), "{waited:?}");
+    assert!(*last - *first > Duration::from_millis(100), "{waited:?}");
+}
+
+#[tokio::test]
+async fn after_a_shutdown_nothing_is_sent_by_itself() {
+    let receiver = Receiver::start();
+    receiver.fault(r#"{"status": 401}"#).await;
+    let options = receiver.options().flush_at(1).flush_interval(Duration::from_millis(50));
+    let langfuse = Langfuse::new(&options).expect("valid options");
+    record(&langfuse, 3);
+
+    let report = langfuse.shutdown().await;
+
+    assert_eq!((report.ok, report.drop_reasons.shutdown), (false, 3));
+    let requests = receiver.state("requests").await;
+    receiver.fault("{}").await;
+    record(&langfuse, 3);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(receiver.state("requests").await, requests);
 }
 
 #[tokio::test]

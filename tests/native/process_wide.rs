@@ -3,7 +3,7 @@
 use std::sync::{Mutex, Once, PoisonError};
 
 use langfuse_edge::{Langfuse, set_langfuse};
-use log::{Log, Metadata, Record};
+use log::{Level, Log, Metadata, Record};
 use tokio::sync::MutexGuard;
 
 /// Makes this the process-wide client, until the guard is dropped: tests that have one take turns.
@@ -15,35 +15,41 @@ pub(crate) async fn process_wide(langfuse: Langfuse) -> MutexGuard<'static, ()> 
 }
 
 /// Collects what all tests of this program make the client say.
-struct Warnings(Mutex<Vec<String>>);
+struct Said(Mutex<Vec<(Level, String)>>);
 
-static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
+static SAID: Said = Said(Mutex::new(Vec::new()));
 
-impl Log for Warnings {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+impl Log for Said {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("langfuse_edge")
     }
 
     fn log(&self, record: &Record<'_>) {
-        if record.level() == log::Level::Warn {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(record.args().to_string());
+        if self.enabled(record.metadata()) {
+            let said = (record.level(), record.args().to_string());
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(said);
         }
     }
 
     fn flush(&self) {}
 }
 
-/// From now on warnings are collected.
+/// From now on what is said is collected.
 pub(crate) fn listen() {
     static LISTENS: Once = Once::new();
     LISTENS.call_once(|| {
-        log::set_logger(&WARNINGS).expect("nobody else sets one");
-        log::set_max_level(log::LevelFilter::Warn);
+        log::set_logger(&SAID).expect("nobody else sets one");
+        log::set_max_level(log::LevelFilter::Debug);
     });
 }
 
 /// The warnings so far that have all of these words.
 pub(crate) fn warnings_with(words: &[&str]) -> Vec<String> {
-    let warnings = WARNINGS.0.lock().unwrap_or_else(PoisonError::into_inner);
-    warnings.iter().filter(|warning| words.iter().all(|word| warning.contains(word))).cloned().collect()
+    said_with(Level::Warn, words)
+}
+
+pub(crate) fn said_with(level: Level, words: &[&str]) -> Vec<String> {
+    let said = SAID.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let of_level = said.iter().filter(|(of, _)| *of == level).map(|(_, line)| line);
+    of_level.filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()
 }

@@ -9,6 +9,7 @@ mod faults;
 mod glue;
 mod panics;
 mod project;
+mod public_api;
 mod runtimes;
 mod rust_worker;
 mod setup;
@@ -36,6 +37,8 @@ Usage: cargo xtask <command>
   faults [--full] [<fault or client>...]
                  run the fault matrix, every fault through every client or those that are named, and print its
                  table; --full watches the server longer for what arrives late
+  public-api [--bless]
+                 compare what the crate offers to Rust programs with tests/public-api.txt; --bless writes that
   runtimes       install the packed npm package on every runtime and bundler, run a program there,
                  and print what worked
   bench [--quick]
@@ -83,6 +86,8 @@ fn run(args: &[String]) -> Result<ExitCode> {
         ["faults", ref wanted @ ..] => faults::run(&project, &setup::run(&project)?, wanted),
         ["runtimes"] => runtimes::run(&project, &setup::run(&project)?),
         ["workers", ref wanted @ ..] => workers::run(&project, &setup::run(&project)?, wanted),
+        ["public-api"] => public_api::check(&project).map(|()| ExitCode::SUCCESS),
+        ["public-api", "--bless"] => public_api::bless(&project).map(|()| ExitCode::SUCCESS),
         ["test"] => test::run(&project, &setup::run(&project)?),
         _ => bail!("`{}` is not a command\n\n{HELP}", args.join(" ")),
     }

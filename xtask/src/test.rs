@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 
 use crate::project::Project;
 use crate::setup::Tools;
-use crate::{bench, demo, dist, docs, faults, now, progress, runtimes, rust_worker, workers};
+use crate::{bench, demo, dist, docs, faults, now, progress, public_api, runtimes, rust_worker, workers};
 
 const WASM: [&str; 2] = ["--target", "wasm32-unknown-unknown"];
 
@@ -21,6 +21,7 @@ const STEPS: &[Step] = &[
     ("features one by one", features),
     ("lint wasm32", lint_wasm),
     ("documentation", |project, _| docs::of_the_crate(project)),
+    ("public API", |project, _| public_api::check(project)),
     ("cargo test", cargo_test),
     ("fuzz targets build", fuzz_targets),
     ("cargo test in wasm", cargo_test_wasm),

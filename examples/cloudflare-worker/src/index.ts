@@ -1,15 +1,19 @@
+import { EmailMessage } from "cloudflare:email";
 import { env as bindings } from "cloudflare:workers";
 import { flushLangfuse, Langfuse, runWorkflowWithFlush, setLangfuse } from "langfuse-edge";
 
 import type { Env } from "./env";
 import { UnusableMessage } from "./mail";
+import { summary } from "./summary";
 import { handleEmail } from "./workflow";
 
 setLangfuse(Langfuse.fromEnv(bindings));
 
 export default {
   async email(message, env, ctx) {
-    const done = runWorkflowWithFlush(handleEmail, message, env);
+    const { from, to, raw, rawSize } = message;
+    const reply = (recipient: string, text: string) => message.reply(new EmailMessage(to, recipient, text));
+    const done = runWorkflowWithFlush(handleEmail, { from, to, raw, rawSize, reply }, env);
     // Registered before the first await: a cancelled event then still delivers what it recorded.
     ctx.waitUntil(done.then(noop, noop).then(() => flushLangfuse(flushOptions(env))));
     try {
@@ -38,12 +42,6 @@ async function giveUp(message: ForwardableEmailMessage, env: Env, error: unknown
     console.error(`rejected: ${reason}`);
     message.setReject?.("This message cannot be answered at the moment. Please send it again later.");
   }
-}
-
-function summary(decision: Awaited<ReturnType<typeof handleEmail>>): string {
-  const failed = decision.failedTools.length > 0 ? `, failed: ${decision.failedTools.join(", ")}` : "";
-  const tools = `${decision.tools} tool step${decision.tools === 1 ? "" : "s"}`;
-  return `${decision.category}, ${tools}${failed}, ${decision.outcome}`;
 }
 
 function flushOptions(env: Env): { timeoutMs?: number } {

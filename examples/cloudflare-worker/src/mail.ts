@@ -1,8 +1,19 @@
+import { convert } from "html-to-text";
 import PostalMime from "postal-mime";
 import type { Attachment, Email } from "postal-mime";
 
 const MAX_BYTES = 10 * 1024 * 1024;
 const MAX_TEXT_CHARS = 8_000;
+
+/** A message as it arrives: that of a Worker, or whatever a host has. */
+export interface IncomingMessage {
+  readonly from: string;
+  readonly to: string;
+  readonly raw: ReadableStream | Uint8Array;
+  readonly rawSize: number;
+  /** Sends the reply, an RFC 5322 message. */
+  reply(to: string, raw: string): Promise<unknown>;
+}
 
 /** What the workflow needs of a message. */
 export interface Mail {
@@ -21,7 +32,7 @@ export class UnusableMessage extends Error {
   override name = "UnusableMessage";
 }
 
-export async function readMail(message: ForwardableEmailMessage): Promise<Mail> {
+export async function readMail(message: IncomingMessage): Promise<Mail> {
   if (message.rawSize === 0) throw new UnusableMessage("the message is empty");
   if (message.rawSize > MAX_BYTES) {
     throw new UnusableMessage(`the message has ${message.rawSize} bytes, at most ${MAX_BYTES} are read`);
@@ -29,7 +40,7 @@ export async function readMail(message: ForwardableEmailMessage): Promise<Mail> 
   const email = await PostalMime.parse(message.raw);
   const from = email.from?.address;
   if (!from) throw new UnusableMessage("not an RFC 5322 message: it has no From header with an address");
-  const text = email.text?.replaceAll("\r\n", "\n").trim() || (email.html ? await htmlToText(email.html) : "");
+  const text = email.text?.replaceAll("\r\n", "\n").trim() || htmlToText(email.html ?? "");
   if (!text && email.attachments.length === 0) {
     throw new UnusableMessage("the message has neither text nor attachments");
   }
@@ -62,37 +73,9 @@ function byteLength({ content }: Attachment): number {
   return typeof content === "string" ? new TextEncoder().encode(content).length : content.byteLength;
 }
 
-async function htmlToText(html: string): Promise<string> {
-  let text = "";
-  const rewriter = new HTMLRewriter()
-    .on("style, script, title", {
-      element(element) {
-        element.remove();
-      },
-    })
-    .on("br, p, div, li, tr, h1, h2, h3", {
-      element() {
-        text += "\n";
-      },
-    })
-    .on("body, body *", {
-      text(chunk) {
-        if (!chunk.removed) text += chunk.text;
-      },
-    });
-  await rewriter.transform(new Response(/<body[\s>]/i.test(html) ? html : `<body>${html}</body>`)).text();
-  return decodeEntities(text)
+function htmlToText(html: string): string {
+  return convert(html, { wordwrap: false, selectors: [{ selector: "a", options: { ignoreHref: true } }, { selector: "img", format: "skip" }] })
     .replace(/[^\S\n]+/g, " ")
     .replace(/\s*\n\s*/g, "\n")
     .trim();
-}
-
-const ENTITIES: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: " ", euro: "€" };
-
-function decodeEntities(text: string): string {
-  return text.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (entity, decimal, hex, name) => {
-    const code = decimal ? Number(decimal) : hex ? Number.parseInt(hex, 16) : undefined;
-    if (code !== undefined) return code <= 0x10ffff ? String.fromCodePoint(code) : entity;
-    return ENTITIES[name.toLowerCase()] ?? entity;
-  });
 }

@@ -1,9 +1,7 @@
-import { EmailMessage } from "cloudflare:email";
-
 import type { Mail } from "./mail";
 
-/** A reply with the threading headers that `message.reply` insists on. */
-export function composeReply(mail: Mail, from: string, text: string): EmailMessage {
+/** A reply with the threading headers that `message.reply` insists on, as RFC 5322 text. */
+export function composeReply(mail: Mail, from: string, text: string): string {
   if (!mail.messageId) throw new Error("the message has no Message-ID, a reply could not name it");
   const subject = /^re:/i.test(mail.subject) ? mail.subject : `Re: ${mail.subject}`;
   const headers = [
@@ -20,7 +18,7 @@ export function composeReply(mail: Mail, from: string, text: string): EmailMessa
     "Content-Transfer-Encoding: base64",
   ];
   const body = base64(text.replace(/\r?\n/g, "\r\n")).replace(/.{1,76}/g, "$&\r\n");
-  return new EmailMessage(from, mail.from, `${headers.join("\r\n")}\r\n\r\n${body}`);
+  return `${headers.join("\r\n")}\r\n\r\n${body}`;
 }
 
 /** A line break in a header value would start a header of the sender's choice. */

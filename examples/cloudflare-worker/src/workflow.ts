@@ -3,7 +3,7 @@ import { step } from "langfuse-edge";
 import type { Env } from "./env";
 import { askForJson, askForText } from "./llm";
 import { describeMail, readMail } from "./mail";
-import type { Mail } from "./mail";
+import type { IncomingMessage, Mail } from "./mail";
 import { composeReply } from "./reply";
 import { TOOLS } from "./tools";
 import type { Arguments } from "./tools";
@@ -36,17 +36,27 @@ export interface Decision {
   outcome: string;
 }
 
+/** Is told of a step what has come of it. */
+export type Callback = (step: string, what: string) => void;
+
+/** What every step of a run may use. */
+interface Run {
+  env: Env;
+  callback: Callback;
+}
+
 /** One message from arrival to answer: the root of its trace. */
-export function handleEmail(message: ForwardableEmailMessage, env: Env): Promise<Decision> {
+export function handleEmail(message: IncomingMessage, env: Env, callback: Callback = () => {}): Promise<Decision> {
+  const run = { env, callback };
   return step(
     "handle_email",
     async (root): Promise<Decision> => {
       const mail = await readMail(message);
       root.update({ input: { from: mail.from, subject: mail.subject, text: mail.text.slice(0, 500) } });
-      const triage = await triageEmail(mail, env);
-      const answer = await executePlan(mail, triage, env);
-      const verdict = await verifyResponse(mail, answer, env);
-      const { outcome } = await sendResults(message, mail, answer, verdict);
+      const triage = await triageEmail(mail, run);
+      const answer = await executePlan(mail, triage, run);
+      const verdict = await verifyResponse(mail, answer, run);
+      const { outcome } = await sendResults(message, mail, answer, verdict, run);
       return {
         category: triage.category,
         tools: answer.results.length,
@@ -59,7 +69,7 @@ export function handleEmail(message: ForwardableEmailMessage, env: Env): Promise
   );
 }
 
-function triageEmail(mail: Mail, env: Env): Promise<Triage> {
+function triageEmail(mail: Mail, { env, callback }: Run): Promise<Triage> {
   return step(
     "triage_email",
     async () => {
@@ -70,13 +80,16 @@ function triageEmail(mail: Mail, env: Env): Promise<Triage> {
       });
       const { category, urgency, language } = answer;
       if (typeof category !== "string") throw new Error("classify: the answer has no category");
-      return { category, urgency: String(urgency ?? "normal"), language: String(language ?? "en") };
+      const triage = { category, urgency: String(urgency ?? "normal"), language: String(language ?? "en") };
+      callback("triage_email", `${triage.category}, ${triage.urgency}`);
+      return triage;
     },
     { asType: "chain", input: { subject: mail.subject, attachments: mail.attachments } },
   );
 }
 
-function executePlan(mail: Mail, triage: Triage, env: Env): Promise<Answer> {
+function executePlan(mail: Mail, triage: Triage, run: Run): Promise<Answer> {
+  const { env } = run;
   return step(
     "execute_plan",
     async (observation): Promise<Answer> => {
@@ -85,7 +98,7 @@ function executePlan(mail: Mail, triage: Triage, env: Env): Promise<Answer> {
         user: `Category: ${triage.category}\n${describeMail(mail)}`,
       });
       const results: ToolResult[] = [];
-      for (const { tool, args } of plannedSteps(plan)) results.push(await runTool(tool, args, mail));
+      for (const { tool, args } of plannedSteps(plan)) results.push(await runTool(tool, args, mail, run));
 
       const failed = results.filter(({ error }) => error !== undefined);
       if (failed.length > 0) {
@@ -107,7 +120,7 @@ function executePlan(mail: Mail, triage: Triage, env: Env): Promise<Answer> {
 }
 
 /** A tool that fails costs its own result only: the reply says what is missing. */
-async function runTool(name: string, args: Arguments, mail: Mail): Promise<ToolResult> {
+async function runTool(name: string, args: Arguments, mail: Mail, { callback }: Run): Promise<ToolResult> {
   try {
     const result = await step(
       name,
@@ -118,9 +131,12 @@ async function runTool(name: string, args: Arguments, mail: Mail): Promise<ToolR
       },
       { asType: "tool", input: args },
     );
+    callback("execute_plan", `${name}: ok`);
     return { tool: name, result };
   } catch (error) {
-    return { tool: name, error: error instanceof Error ? error.message : String(error) };
+    const message = error instanceof Error ? error.message : String(error);
+    callback("execute_plan", `${name}: ${message}`);
+    return { tool: name, error: message };
   }
 }
 
@@ -132,7 +148,7 @@ function plannedSteps(plan: Record<string, unknown>): { tool: string; args: Argu
   });
 }
 
-function verifyResponse(mail: Mail, answer: Answer, env: Env): Promise<Verdict> {
+function verifyResponse(mail: Mail, answer: Answer, { env, callback }: Run): Promise<Verdict> {
   return step(
     "verify_response",
     async (observation): Promise<Verdict> => {
@@ -146,6 +162,7 @@ function verifyResponse(mail: Mail, answer: Answer, env: Env): Promise<Verdict> 
       if (!verdict.approved) {
         observation.update({ level: "WARNING", statusMessage: `not approved: ${verdict.issues.join("; ")}` });
       }
+      callback("verify_response", verdict.approved ? "approved" : "not approved");
       return verdict;
     },
     { asType: "evaluator", input: { reply: answer.reply } },
@@ -154,14 +171,16 @@ function verifyResponse(mail: Mail, answer: Answer, env: Env): Promise<Verdict> 
 
 const HOLDING_REPLY = "Thank you for your message. A colleague will read it and answer you personally.";
 
-function sendResults(message: ForwardableEmailMessage, mail: Mail, answer: Answer, verdict: Verdict): Promise<{ outcome: string }> {
+function sendResults(message: IncomingMessage, mail: Mail, answer: Answer, verdict: Verdict, { callback }: Run): Promise<{ outcome: string }> {
   const text = verdict.approved ? answer.reply : HOLDING_REPLY;
   return step(
     "send_results",
     async () => {
       if (mail.automatic) return { outcome: "not answered: sent by a machine" };
-      await message.reply(composeReply(mail, message.to, text));
-      return { outcome: verdict.approved ? "replied" : "holding reply sent, a person takes over" };
+      await message.reply(mail.from, composeReply(mail, message.to, text));
+      const outcome = verdict.approved ? "replied" : "holding reply sent, a person takes over";
+      callback("send_results", outcome);
+      return { outcome };
     },
     { input: { to: mail.from, text } },
   );
