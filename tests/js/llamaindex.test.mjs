@@ -21,7 +21,8 @@ function attach(options, settings = Settings) {
   return detach;
 }
 
-describe("what LlamaIndex tells", () => {
+// One suite: in Deno a suite begins with what was current when the one before it ended.
+describe("LlamaIndex", () => {
   test("a chat is a generation below the current observation, with its model and parameters", async (t) => {
     attach();
     const llm = await openaiFor(t);
@@ -150,10 +151,8 @@ describe("what LlamaIndex tells", () => {
       assert.equal(all.find(({ id }) => id === chat.parentObservationId).name, `step ${content}`);
     }
   });
-});
 
-describe("attaching", () => {
-  test("twice is once; detached it is quiet, and ends what is under way", async (t) => {
+  test("attaching twice is once; detached it is quiet, and ends what is under way", async (t) => {
     const detach = attach();
     attachLlamaIndex(Settings)();
     const llm = await openaiFor(t, "A", ["B", "C"], "D");
@@ -216,19 +215,18 @@ describe("attaching", () => {
     assert.equal((await llm.chat({ messages })).message.content, "A");
     assert.deepEqual(await rows(), {});
   });
-});
 
-test("what a call gives is what LlamaIndex gives", async (t) => {
-  attach();
-  const llm = traceLLM(await openaiFor(t, "A", ["B"]));
-  const text = await step("both", async () => {
-    assert.equal((await llm.chat({ messages })).raw.model, "gpt-4o-mini-0718");
-    let text = "";
-    for await (const chunk of await llm.complete({ prompt: "Hi", stream: true })) text += chunk.text;
-    return text;
+  test("what a call gives is what LlamaIndex gives", async (t) => {
+    attach();
+    const llm = traceLLM(await openaiFor(t, "A", ["B"]));
+    const text = await step("both", async () => {
+      assert.equal((await llm.chat({ messages })).raw.model, "gpt-4o-mini-0718");
+      let text = "";
+      for await (const chunk of await llm.complete({ prompt: "Hi", stream: true })) text += chunk.text;
+      return text;
+    });
+    assert.equal(text, "B");
+    const { "llm.complete": row } = await rows();
+    assert.deepEqual([row.input, row.output, row.level], ["Hi", "B", "DEFAULT"]);
   });
-  assert.equal(text, "B");
-  const { "llm.complete": row } = await rows();
-  assert.deepEqual([row.input, row.output, row.level], ["Hi", "B", "DEFAULT"]);
 });
-
