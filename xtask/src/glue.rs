@@ -207,6 +207,10 @@ pub(crate) fn adapted(glue: &str) -> Result<String> {
         glue.contains(WRAPPED[0]) && !glue.contains("arguments);"),
         "core.js wraps what may throw in another way: did wasm-bindgen change?"
     );
+    ensure!(
+        !glue.contains("handleError(function (arg0, arg1, arg2, arg3, arg4, "),
+        "a host function that may throw has more parameters than handleError passes on"
+    );
     glue = replace_once(&glue, IS_VIEW_STALE[0], IS_VIEW_STALE[1])?;
     for guard in GUARDS {
         ensure!(glue.contains(guard), "core.js does not have `{guard}`: did wasm-bindgen change?");
