@@ -42,7 +42,7 @@ pub(crate) struct Runtimes {
 
 pub(crate) fn runtimes(project: &Project) -> Result<Runtimes> {
     let cache = Cache::open()?;
-    let modules = cache.npm_install(project, "runtimes", &project.root.join("tests/runtimes"))?;
+    let modules = runtime_modules(project)?;
     if let Some(chromium) = find_chromium(project) {
         return Ok(Runtimes { modules, chromium });
     }
@@ -73,11 +73,9 @@ pub(crate) fn bench_peers(project: &Project) -> Result<()> {
     std::os::unix::fs::symlink(&modules, &link).with_context(|| format!("cannot link {}", link.display()))
 }
 
-/// One of the runtimes.
-pub(crate) fn bun(project: &Project) -> Result<PathBuf> {
-    let modules = Cache::open()?.npm_install(project, "runtimes", &project.root.join("tests/runtimes"))?;
-    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
-    Ok(modules.join(format!("@oven/bun-linux-{arch}/bin/bun")))
+/// The `node_modules` of `tests/runtimes`.
+pub(crate) fn runtime_modules(project: &Project) -> Result<PathBuf> {
+    Cache::open()?.npm_install(project, "runtimes", &project.root.join("tests/runtimes"))
 }
 
 fn find_chromium(project: &Project) -> Option<String> {

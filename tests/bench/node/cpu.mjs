@@ -19,7 +19,7 @@ const SIZES = [
 
 const isQuick = process.argv.includes("--quick");
 const isBun = process.argv.includes("--bun");
-const runtime = isBun ? process.env.LANGFUSE_EDGE_BUN : process.execPath;
+const runtime = isBun ? (await import("../../runtimes/support/tools.mjs")).bun : process.execPath;
 const two = SIZES.filter(({ bytes }) => bytes === 2000);
 const sizes = isBun ? two.map((size) => ({ ...size, traces: 2000, warmUp: 2000 })) : isQuick ? two : SIZES;
 const clients = isQuick ? [OURS, LANGFUSE5, FLOOR] : Object.keys(CLIENTS);

@@ -85,7 +85,7 @@ fn values<'a>(project: &Project, parts: impl Iterator<Item = &'a Part>) -> Resul
     Ok(values)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Kind {
     Full,
     Quick,
@@ -96,24 +96,30 @@ struct Bench<'a> {
     project: &'a Project,
     receiver: PathBuf,
     memory: PathBuf,
-    /// Installed for a full run only.
-    bun: Option<PathBuf>,
+    /// Where Bun is; installed for a full run only.
+    runtimes: Option<PathBuf>,
 }
 
 impl<'a> Bench<'a> {
     fn build(project: &'a Project, kind: Kind) -> Result<Self> {
         let sh = &project.sh;
         let target = &project.target;
-        // A receiver built for speed makes nobody wait; that of the tests is there already. The allocations of a program
-        // are the same however it is built.
-        let profile = if kind == Kind::Full { "bench" } else { "dev" };
         let options = ["build", "--features", "cli,macros,tracing", "--target-dir"];
-        cmd!(sh, "cargo {options...} {target} --profile {profile} --bin langfuse-edge").run()?;
-        cmd!(sh, "cargo {options...} {target} --example bench-memory").run()?;
-        let receiver = if kind == Kind::Full { "release/langfuse-edge" } else { "debug/langfuse-edge" };
         let program = |name: &str| target.join(name).with_extension(std::env::consts::EXE_EXTENSION);
-        let bun = if kind == Kind::Full { Some(setup::bun(project)?) } else { None };
-        Ok(Self { bun, project, receiver: program(receiver), memory: program("debug/examples/bench-memory") })
+        // A receiver built for speed makes nobody wait; that of the tests is there already.
+        let (receiver, runtimes) = match kind {
+            Kind::Full => {
+                cmd!(sh, "cargo {options...} {target} --profile bench --bin langfuse-edge").run()?;
+                (program("release/langfuse-edge"), Some(setup::runtime_modules(project)?))
+            }
+            Kind::Quick => {
+                project.build_receiver()?;
+                (project.receiver(), None)
+            }
+        };
+        // The allocations of a program are the same however it is built.
+        cmd!(sh, "cargo {options...} {target} --example bench-memory").run()?;
+        Ok(Self { project, receiver, memory: program("debug/examples/bench-memory"), runtimes })
     }
 
     fn measure(&self, name: &str, script: &[&str]) -> Result<Part> {
@@ -123,7 +129,7 @@ impl<'a> Bench<'a> {
             let found = cmd!(self.project.sh, "node {script} {arguments...}")
                 .env("LANGFUSE_EDGE_BIN", &self.receiver)
                 .env("LANGFUSE_EDGE_BENCH_MEMORY", &self.memory)
-                .envs(self.bun.iter().map(|bun| ("LANGFUSE_EDGE_BUN", bun)))
+                .envs(self.runtimes.iter().map(|modules| ("LANGFUSE_EDGE_RUNTIMES", modules)))
                 .quiet()
                 .read()?;
             let part: Part = found.lines().last().context("nothing was printed").and_then(|line| {
