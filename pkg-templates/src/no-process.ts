@@ -15,4 +15,6 @@ export function warn(message: string): void {
   console.warn(message);
 }
 
+export const send = (url: string, init: RequestInit) => fetch(url, init);
+
 export const flushOnSignals = () => () => {};

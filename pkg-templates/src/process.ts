@@ -10,6 +10,8 @@ import { registerFlush, type Recorder } from "./register.js";
 import { sentenceOf } from "./report.js";
 import { shared } from "./shared.js";
 
+export { send } from "./node-http.js";
+
 /** The part of a client that is used. */
 export interface Sender {
   readonly isEnabled: boolean;

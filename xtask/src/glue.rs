@@ -136,6 +136,13 @@ const REFLECT: [(&str, &str); 4] = [
 ];
 const NAMES: &str = "const names = {};\n";
 
+/// Functions that the wasm calls, none of which has a `this`.
+const FUNCTIONS: [(&str, &str); 2] = [(": function(", ": ("), ("handleError(function (", "handleError((")];
+
+/// Requests are sent as the host does it best.
+const SEND: [&str; 2] = ["const ret = fetch(", "const ret = send("];
+const IMPORT_SEND: &str = "import { send } from \"#process\";\n";
+
 /// Of a class that the TypeScript layer does not use it for: it has `takeOver`.
 const UPDATE: [&str; 2] = ["    update(attributes) {\n", "    }\n"];
 const CLOSURES: [&str; 2] = ["const CLOSURE_DTORS = ", "});\n"];
@@ -258,7 +265,26 @@ fn shorten(glue: &str) -> Result<String> {
         "core.js makes its registries in another way: did wasm-bindgen change?"
     );
     glue = glue.replace(REGISTRY[0], REGISTRY[1]);
-    Ok([&glue, WRITE, NAMES, REGISTRY_OF].concat())
+    glue = replace_once(&glue, SEND[0], SEND[1])?;
+    let glue = with_arrows(&glue)?;
+    Ok([IMPORT_SEND, &glue, WRITE, NAMES, REGISTRY_OF].concat())
+}
+
+/// With arrow functions for [`FUNCTIONS`].
+fn with_arrows(glue: &str) -> Result<String> {
+    let mut lines = Vec::new();
+    for line in glue.lines() {
+        let begins = FUNCTIONS.iter().find(|(function, _)| line.contains(function));
+        lines.push(match begins {
+            Some((function, arrow)) => {
+                let (before, head) = line.split_once(function).context("it was found")?;
+                let head = head.strip_suffix(") {").with_context(|| format!("core.js goes on after `{line}`"))?;
+                format!("{before}{arrow}{head}) => {{")
+            }
+            None => line.to_owned(),
+        });
+    }
+    Ok(lines.join("\n"))
 }
 
 /// There has to be one.
