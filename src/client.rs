@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use crate::config::{Config, Options, Setup};
@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::exporter::{FlushSettings, Scope};
 use crate::id::TraceId;
+use crate::lock::unpoisoned;
 use crate::observation::ObservationData;
 use crate::open::Open;
 use crate::platform::{self, Driver, State, host};
@@ -69,7 +70,7 @@ impl Enabled {
 
     /// Nothing of the user's or of the host's is called under this lock.
     pub(crate) fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.open.lock())
     }
 }
 

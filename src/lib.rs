@@ -5,6 +5,7 @@
 pub mod config;
 pub mod error;
 pub mod id;
+mod lock;
 pub mod time;
 
 pub mod observation;

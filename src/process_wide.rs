@@ -1,9 +1,10 @@
 //! The process-wide client.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::client::Langfuse;
 use crate::context::Context;
+use crate::lock::unpoisoned;
 use crate::platform::host;
 use crate::recording::ObservationBuilder;
 
@@ -44,5 +45,5 @@ pub(crate) fn active_langfuse() -> Langfuse {
 }
 
 fn lock() -> MutexGuard<'static, Option<Langfuse>> {
-    LANGFUSE.lock().unwrap_or_else(PoisonError::into_inner)
+    unpoisoned(LANGFUSE.lock())
 }

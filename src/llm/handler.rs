@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
 
 use super::LlmCall;
 use super::traced::TracedLlm;
 use crate::client::{END_ORPHANS, Langfuse};
+use crate::lock::unpoisoned;
 use crate::open::MOST_OPEN;
 use crate::process_wide::active_langfuse;
 use crate::recording::ObservationHandle;
@@ -143,32 +144,28 @@ impl LlmCallbackHandler {
 
     /// Nothing of the user's is called under this lock, and no call is ended.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Call>> {
-        lock(&self.calls)
+        unpoisoned(self.calls.lock())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Those of all handlers that have some. One that is gone has ended its own.
 static UNDER_WAY: Mutex<Vec<Weak<Calls>>> = Mutex::new(Vec::new());
 
 fn listen_to_flushes(calls: &Arc<Calls>) {
-    let mut under_way = lock(&UNDER_WAY);
+    let mut under_way = unpoisoned(UNDER_WAY.lock());
     under_way.retain(|known| known.strong_count() > 0 && known.as_ptr() != Arc::as_ptr(calls));
     under_way.push(Arc::downgrade(calls));
     drop(under_way);
     END_ORPHANS.get_or_init(|| {
         || {
-            let under_way: Vec<_> = lock(&UNDER_WAY).iter().filter_map(Weak::upgrade).collect();
+            let under_way: Vec<_> = unpoisoned(UNDER_WAY.lock()).iter().filter_map(Weak::upgrade).collect();
             under_way.iter().for_each(|calls| give_up_orphans(calls));
         }
     });
 }
 
 fn give_up_orphans(calls: &Calls) {
-    let orphans: Vec<_> = lock(calls).extract_if(|_, call| call.is_orphan()).collect();
+    let orphans: Vec<_> = unpoisoned(calls.lock()).extract_if(|_, call| call.is_orphan()).collect();
     give_up(orphans.into_iter().map(|(_, call)| call));
 }
 

@@ -3,13 +3,13 @@
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::threads::{
-    self, AtomicBool, Http, JoinHandle, JoinSet, Mutex, MutexGuard, Runtime, ThreadId, UnboundedReceiver,
+    self, AtomicBool, Http, JoinHandle, JoinSet, Mutex, Runtime, ThreadId, UnboundedReceiver,
     UnboundedSender, WeakUnboundedSender, oneshot, spawn, sync_channel, thread, timeout_at,
     unbounded_channel,
 };
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::exporter::{Action, Exporter, FlushId, FlushSettings, Pushed, Settings};
 use crate::health::Health;
+use crate::lock::unpoisoned;
 use crate::report::{DropReason, FlushReport, Stats};
 use crate::wire::Record;
 
@@ -145,7 +146,7 @@ impl Driver {
     pub(crate) fn push(&self, record: Record) {
         let (sooner, is_full) = {
             let now = threads::now();
-            let mut shared = lock(&self.shared);
+            let mut shared = unpoisoned(self.shared.lock());
             let before = shared.exporter.stats();
             let pushed = shared.exporter.push(record, now);
             let after = shared.exporter.stats();
@@ -189,11 +190,11 @@ impl Driver {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        lock(&self.shared).exporter.stats()
+        unpoisoned(self.shared.lock()).exporter.stats()
     }
 
     pub(crate) fn health(&self) -> Health {
-        lock(&self.health).clone()
+        unpoisoned(self.health.lock()).clone()
     }
 
     pub(crate) fn remote(&self) -> Remote {
@@ -202,7 +203,7 @@ impl Driver {
 
     fn drive(&self, settings: FlushSettings, reply: Reply) {
         let now = threads::now();
-        let flush = lock(&self.shared).exporter.begin_flush(settings, now);
+        let flush = unpoisoned(self.shared.lock()).exporter.begin_flush(settings, now);
         self.send(Command::Drive(flush, reply));
     }
 
@@ -238,7 +239,7 @@ impl Remote {
         {
             let (shared, commands) = (self.shared.upgrade()?, self.commands.upgrade()?);
             let now = threads::now();
-            let flush = lock(&shared).exporter.begin_flush(settings, now);
+            let flush = unpoisoned(shared.lock()).exporter.begin_flush(settings, now);
             drop(commands.send(Command::Drive(flush, Box::new(move |report| drop(reply.send(report))))));
         }
         answer.await.ok()
@@ -324,7 +325,7 @@ impl Worker {
 
     /// What is to be done about what waits, now that a time has come.
     fn look(&self) -> Option<When> {
-        let mut shared = lock(&self.shared);
+        let mut shared = unpoisoned(self.shared.lock());
         let waiting = shared.waiting();
         // There may be none, or somebody else has sent them.
         let least = if shared.watch == Some(When::Soon) { self.pace.flush_at } else { 1 };
@@ -340,7 +341,7 @@ impl Worker {
         // A program that has recorded so many may well do so again.
         let is_busy = report.delivered >= self.pace.flush_at;
         let when = {
-            let mut shared = lock(&self.shared);
+            let mut shared = unpoisoned(self.shared.lock());
             shared.watch = self.pace.of(shared.waiting()).max(is_busy.then_some(When::Soon));
             shared.watch
         };
@@ -351,27 +352,27 @@ impl Worker {
 
     async fn send_everything(&self) -> FlushReport {
         let now = threads::now();
-        let flush = lock(&self.shared).exporter.begin_flush(DEFAULT_FLUSH_BUDGET, now);
+        let flush = unpoisoned(self.shared.lock()).exporter.begin_flush(DEFAULT_FLUSH_BUDGET, now);
         self.drive(flush).await
     }
 
     async fn drive(&self, flush: FlushId) -> FlushReport {
         loop {
             let now = threads::now();
-            let action = lock(&self.shared).exporter.poll(flush, now);
+            let action = unpoisoned(self.shared.lock()).exporter.poll(flush, now);
             match action {
                 Action::Send(request) => {
                     let lease = request.lease;
                     let outcome = self.http.post(request).await;
                     let now = threads::now();
-                    lock(&self.shared).exporter.handle_response(lease, &outcome, now);
+                    unpoisoned(self.shared.lock()).exporter.handle_response(lease, &outcome, now);
                 }
                 Action::HandOver(request) => {
-                    lock(&self.shared).exporter.handle_hand_over(request.lease, false)
+                    unpoisoned(self.shared.lock()).exporter.handle_hand_over(request.lease, false)
                 }
                 Action::WaitUntil(time) => threads::sleep(time.since(threads::now())).await,
                 Action::Done(report) => {
-                    lock(&self.health).note(&report, threads::now());
+                    unpoisoned(self.health.lock()).note(&report, threads::now());
                     host::debug(format_args!("langfuse-edge: flush: {report}"));
                     if report.ok {
                         self.has_warned.store(false, Ordering::Relaxed);
@@ -386,7 +387,7 @@ impl Worker {
     /// Sees to what a flush has retained, or did not cover.
     fn look_after_the_rest(&self) {
         let is_alone = {
-            let mut shared = lock(&self.shared);
+            let mut shared = unpoisoned(self.shared.lock());
             let is_some = shared.waiting() > 0 && !self.pace.interval.is_zero();
             is_some && shared.hastens(Some(When::AfterInterval))
         };
@@ -424,10 +425,6 @@ fn cannot_start(error: &std::io::Error) -> Error {
 
 /// The report of a flush that the sending thread tells nothing of.
 fn nothing_sent(shared: &Mutex<Shared>) -> FlushReport {
-    let Stats { queued, leased, .. } = lock(shared).exporter.stats();
+    let Stats { queued, leased, .. } = unpoisoned(shared.lock()).exporter.stats();
     FlushReport { retained: queued + leased, ..FlushReport::default() }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::driver::Remote;
 use super::host;
 use crate::client::{Langfuse, end_orphans};
+use crate::lock::unpoisoned;
 
 /// Waits until the process is asked to end, by SIGTERM, SIGINT or Ctrl-C.
 ///
@@ -57,7 +58,7 @@ impl Langfuse {
     /// Observations that are open when the process ends are lost.
     pub fn flush_on_signals(&self, timeout: Duration) {
         if let (Some(driver), Some(listener)) = (self.flusher(), LISTENER.as_ref()) {
-            let mut flushed = listener.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut flushed = unpoisoned(listener.flushed.lock());
             flushed.retain(|(client, _)| client.is_alive());
             flushed.push((driver.remote(), timeout));
         }
@@ -108,7 +109,7 @@ async fn heed(mut signals: Signals, ask: &watch::Sender<bool>, is_awaited: &Atom
     ask.send_replace(true);
     end_orphans();
     let mut flushes = JoinSet::new();
-    let clients = std::mem::take(&mut *flushed.lock().unwrap_or_else(PoisonError::into_inner));
+    let clients = std::mem::take(&mut *unpoisoned(flushed.lock()));
     let ends_here = !clients.is_empty() && !is_awaited.load(Ordering::Relaxed);
     for (client, timeout) in clients {
         flushes.spawn(async move { client.flush(timeout.into()).await });

@@ -6,9 +6,9 @@ use std::io;
 
 use tokio::runtime::Builder;
 
+pub(super) use std::sync::Mutex;
 pub(super) use std::sync::atomic::AtomicBool;
 pub(super) use std::sync::mpsc::sync_channel;
-pub(super) use std::sync::{Mutex, MutexGuard};
 pub(super) use std::thread::{self, ThreadId};
 
 pub(super) use tokio::sync::mpsc::{

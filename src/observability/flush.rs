@@ -3,11 +3,12 @@
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 
 use crate::client::Langfuse;
+use crate::lock::unpoisoned;
 use crate::panics::{caught, words};
 use crate::platform::{self, host};
 use crate::process_wide::langfuse;
@@ -88,7 +89,7 @@ impl AddedFlushHandler {
 
 /// Nothing of the user's is called under this lock.
 fn lock() -> MutexGuard<'static, Handlers> {
-    HANDLERS.lock().unwrap_or_else(PoisonError::into_inner)
+    unpoisoned(HANDLERS.lock())
 }
 
 /// Sends everything the process-wide client has recorded so far and waits until it is settled. Handlers of

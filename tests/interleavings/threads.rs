@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, LocalSet};
 use tokio::time::Instant;
 
+pub(super) use shuttle::sync::Mutex;
 pub(super) use shuttle::sync::atomic::AtomicBool;
 pub(super) use shuttle::sync::mpsc::sync_channel;
-pub(super) use shuttle::sync::{Mutex, MutexGuard};
 pub(super) use shuttle::thread::{self, ThreadId};
 
 pub(super) use tokio::sync::mpsc::UnboundedReceiver;

@@ -15,6 +15,7 @@ const CORE: &[&str] = &[
     "id.rs",
     "lane.rs",
     "lease.rs",
+    "lock.rs",
     "observation.rs",
     "open.rs",
     "queue.rs",

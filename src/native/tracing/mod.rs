@@ -3,7 +3,7 @@
 mod fields;
 
 use std::cell::{Cell, RefCell};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, RwLock};
 
 use tracing_core::{Event, LevelFilter, Metadata, Subscriber, span};
 use tracing_subscriber::Layer;
@@ -13,6 +13,7 @@ use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use super::driver::is_sending_thread;
 use crate::client::Langfuse;
 use crate::context::Context;
+use crate::lock::unpoisoned;
 use crate::observation::{Field, Level, ObservationKind};
 use crate::process_wide;
 use crate::recording::{Observation, ObservationBuilder, ObservationHandle};
@@ -159,7 +160,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LangfuseLayer {
         let Some(span) = ctx.span(id) else { return };
         let extensions = span.extensions();
         let Some(Spanned { observation, fields }) = extensions.get() else { return };
-        let mut fields = fields.write().unwrap_or_else(PoisonError::into_inner);
+        let mut fields = unpoisoned(fields.write());
         values.record(&mut *fields);
         observation.update_as(Some(fields.kind()), fields.take_attributes());
         if let Some(own) = fields.take_trace() {
