@@ -135,14 +135,13 @@ id!(TraceId, 16, "a trace id is 32");
 id!(ObservationId, 8, "an observation id is 16");
 
 pub(crate) fn encode_hex(bytes: &[u8]) -> String {
-    const DIGITS: &str = "0123456789abcdef";
+    // A `char` would bring its whole encoding to UTF-8 with it.
+    const DIGITS: [&str; 16] =
+        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b", "c", "d", "e", "f"];
     let mut hex = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        for nibble in [byte >> 4, byte & 0xf] {
-            // A `char` would bring its whole encoding to UTF-8 with it.
-            let place = usize::from(nibble);
-            hex.push_str(DIGITS.get(place..=place).unwrap_or_default());
-        }
+        hex.push_str(DIGITS[usize::from(byte >> 4)]);
+        hex.push_str(DIGITS[usize::from(byte & 0xf)]);
     }
     hex
 }

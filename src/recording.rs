@@ -24,6 +24,14 @@ pub(crate) struct Parent {
     pub(crate) start: Timestamp,
 }
 
+#[cfg(all(target_arch = "wasm32", feature = "js"))]
+impl Parent {
+    /// An observation that has ended, and is not kept any more.
+    pub(crate) fn ended(context: SpanContext) -> Self {
+        Self { context, trace: Arc::default(), start: Timestamp::default() }
+    }
+}
+
 /// Describes an observation before it starts.
 #[derive(Debug)]
 #[must_use = "an observation is recorded once it is started and ended"]
@@ -158,6 +166,11 @@ impl ObservationBuilder {
 
     /// Starts the observation.
     pub fn start(self) -> Observation {
+        Observation(self.open())
+    }
+
+    /// Starts the observation, for who sees to it that it ends.
+    pub(crate) fn open(self) -> ObservationHandle {
         let is_local_root = self.parent.is_none() || self.parent_is_remote;
         let mut earliest_start = Timestamp::default();
         let (above, parent, inherited) = match self.parent {
@@ -194,7 +207,7 @@ impl ObservationBuilder {
                 enabled.end_neglected(now);
             }
         }
-        Observation(ObservationHandle { langfuse: self.langfuse, context, trace, start, place })
+        ObservationHandle { langfuse: self.langfuse, context, trace, start, place }
     }
 
     /// Starts it and ends it at once: for an event.
@@ -366,6 +379,21 @@ impl ObservationHandle {
         {
             change(observation);
         }
+    }
+
+    /// Of the observation that has this number, as long as it is open.
+    #[cfg(all(target_arch = "wasm32", feature = "js"))]
+    pub(crate) fn numbered(langfuse: &Langfuse, number: u64) -> Option<Self> {
+        let open = langfuse.enabled()?.open();
+        let (place, ObservationData { context, trace, start, .. }) = open.numbered(number)?;
+        let (context, trace, start) = (*context, Arc::clone(trace), *start);
+        Some(Self { langfuse: langfuse.clone(), context, trace, start, place: Some(place) })
+    }
+
+    /// See [`Place::number`]; 0 when it is not recorded, or was when it started.
+    #[cfg(all(target_arch = "wasm32", feature = "js"))]
+    pub(crate) fn number(&self) -> u64 {
+        self.place.map_or(0, |place| place.number(self.context))
     }
 
     /// Who keeps it while it is open, and where.

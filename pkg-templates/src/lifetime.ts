@@ -2,7 +2,7 @@
 
 import { attend, follow, recorded, warn } from "#process";
 import type { Langfuse } from "./client.js";
-import { Langfuse as CoreClient, type Observation as CoreObservation } from "./core.js";
+import { Langfuse as CoreClient } from "./core.js";
 import type {
   FlushOptions,
   FlushReport,
@@ -17,15 +17,10 @@ import { attributesAsText, read, traceAsText } from "./attributes.js";
 import type { WaitUntil } from "./hosts.js";
 import { discard, generation, giveUp, guarded } from "./instance.js";
 import type { Mask } from "./mask.js";
-import {
-  parentOf,
-  Started,
-  type HiddenInObservation,
-  type Observation,
-  type StartObservationOptions,
-} from "./observation.js";
+import { parentOf, Started, type Observation, type StartObservationOptions } from "./observation.js";
 import { askForProject } from "./project.js";
 import { shared } from "./shared.js";
+import type { SpanContext } from "./trace-id.js";
 
 /**
  * What is known of a client in one instance when that is lost. The core has it for as long as its client lives, so it leads to
@@ -43,10 +38,35 @@ interface Life {
   readonly [variable: `LANGFUSE_${string}`]: string;
 }
 
-/** Methods of the core that its types do not show. */
-interface HiddenInClient {
+/**
+ * The core's client with what its types do not show. It knows open observations by numbers: it frees what it has of one when
+ * that ends, which no garbage collector has to tell it.
+ */
+export interface Core extends CoreClient {
   keepAccount(life: Life): void;
   countLost(records: number): void;
+  /** Gives trace id, id and type of what it starts in one text. */
+  start(
+    name: string,
+    attributes: ObservationAttributes | null | undefined,
+    options: CoreStartOptions | undefined,
+    above: number | SpanContext | undefined,
+  ): string;
+  /** The number of what was started last; 0 if it is not open. */
+  readonly started: number;
+  /** Does this to an open observation, and gives whether it was open. */
+  act(number: number, step: Step, value?: unknown, asType?: ObservationType): boolean;
+}
+
+/** What the core can do to an open observation. */
+export const enum Step {
+  /** Nothing. */
+  Ask,
+  Update,
+  UpdateTrace,
+  End,
+  /** As `End`, with a warning that nobody did. */
+  Abandon,
 }
 
 /** A client for as long as its user has it: how to make the core's again, and what was lost. */
@@ -56,7 +76,7 @@ export class Lifetime {
   lost = 0;
   life: Life;
   /** In the instance of `life`. Absent until it is needed, and when it is freed. */
-  wrapped: CoreClient | undefined;
+  wrapped: Core | undefined;
   /** Plain text, which requests may share. */
   projectId: string | undefined;
   /** When a flush last delivered something. */
@@ -96,7 +116,7 @@ export class Lifetime {
   }
 
   /** The core's client in the instance in use. To be called under the guard. */
-  core(): CoreClient | undefined {
+  core(): Core | undefined {
     let { life } = this;
     if (life.generation !== generation) {
       this.lost += life.held + life.untold;
@@ -104,8 +124,8 @@ export class Lifetime {
       this.wrapped = undefined;
     }
     if (!this.wrapped && this.make) {
-      const core = this.make();
-      (core as CoreClient & HiddenInClient).keepAccount(life);
+      const core = this.make() as Core;
+      core.keepAccount(life);
       // Options and environment may be others by the time it is made again.
       this.make = () => CoreClient.fromEnv(life);
       this.isEnabled = core.enabled;
@@ -113,7 +133,7 @@ export class Lifetime {
       attend(this, life);
     }
     if (this.wrapped && this.lost) {
-      (this.wrapped as CoreClient & HiddenInClient).countLost(this.lost);
+      this.wrapped.countLost(this.lost);
       life.untold += this.lost;
       this.lost = 0;
     }
@@ -121,11 +141,11 @@ export class Lifetime {
   }
 
   /**
-   * `above` is the core's observation that this is a child of, if it is one and its instance is in use; `inherited` is what
-   * that has said of its trace since it started.
+   * `above` is how the core knows the observation that this is a child of: by its number while it is open, when the core has the
+   * child say of the trace what is `inherited`, else by its ids.
    */
   observe<Type extends ObservationType>(
-    above: (() => CoreObservation | undefined) | undefined,
+    above: ((core: Core) => number | SpanContext) | undefined,
     inherited: TraceAttributes | undefined,
     trace: TraceAttributes | undefined,
     name: string,
@@ -133,28 +153,33 @@ export class Lifetime {
     options: StartObservationOptions<Type> | null | undefined,
   ): Observation<Type> {
     const text = attributesAsText(attributes, this.mask);
-    const parent = parentOf(options);
-    const isInherited = trace === inherited && above?.();
-    const core = {
-      asType: read(options, "asType"),
-      startTime: read(options, "startTime"),
-      parentSpanContext: parent ?? read(options, "parentSpanContext"),
-      spanContext: read(options, "spanContext"),
-      trace: trace && !isInherited ? traceAsText(trace, this.mask) : read(options, "trace"),
-    } satisfies Record<keyof CoreStartOptions, unknown> as CoreStartOptions;
-    let isOpen = false;
-    const started = guarded(() => {
-      const started = (above?.() ?? this.core())?.startObservation(name, text, core) as
-        | (CoreObservation & HiddenInObservation)
-        | undefined;
-      isOpen = started?.isOpen ?? false;
-      return started;
-    });
-    const observation = new Started<Type>(this, started, isOpen, trace);
-    if (!started && this.isEnabled) {
-      this.lost++;
+    let own: CoreStartOptions | undefined;
+    if (options) {
+      own = {
+        asType: read(options, "asType"),
+        startTime: read(options, "startTime"),
+        parentSpanContext: parentOf(options) ?? read(options, "parentSpanContext"),
+        spanContext: read(options, "spanContext"),
+        trace: read(options, "trace"),
+      } satisfies Record<keyof CoreStartOptions, unknown> as CoreStartOptions;
     }
-    if (!isOpen) recorded(this);
+    let number = 0;
+    const ids = guarded(() => {
+      const core = this.core();
+      const parent = core && above?.(core);
+      if ((trace || inherited) && (trace !== inherited || typeof parent !== "number")) {
+        own = { ...own, trace: traceAsText(trace ?? {}, this.mask) };
+      }
+      const ids = core?.start(name, text, own, parent);
+      number = core?.started ?? 0;
+      return ids;
+    });
+    if (!ids) {
+      number = 0;
+      this.lost += Number(this.isEnabled);
+    }
+    const observation = new Started<Type>(this, number, ids, trace);
+    if (!number) recorded(this);
     return observation;
   }
 

@@ -5,7 +5,6 @@
 import { recorded } from "#process";
 import type { Langfuse } from "./client.js";
 import type {
-  Observation as CoreObservation,
   ObservationAttributes,
   ObservationType,
   StartObservationOptions as CoreStartOptions,
@@ -13,8 +12,8 @@ import type {
 } from "./core.js";
 import { attributesAsText, traceAsText } from "./attributes.js";
 import { current } from "./context.js";
-import { discard, generation, guarded } from "./instance.js";
-import type { Lifetime } from "./lifetime.js";
+import { generation, guarded } from "./instance.js";
+import { Step, type Core, type Lifetime } from "./lifetime.js";
 import { mergedTrace } from "./trace.js";
 import { parseTraceparent, traceparentOf, type SpanContext } from "./trace-id.js";
 
@@ -40,12 +39,6 @@ export interface StartObservationOptions<Type extends ObservationType = Observat
    * with `AsyncLocalStorage`.
    */
   parentSpanContext?: SpanContext | string;
-}
-
-/** Members of the core's observation that its types do not show. */
-export interface HiddenInObservation {
-  readonly isOpen: boolean;
-  takeOver(attributes: ObservationAttributes, asType: ObservationType | undefined): void;
 }
 
 /** The core says what is wrong with it. */
@@ -77,24 +70,25 @@ export function parentOf(options: StartObservationOptions | null | undefined): S
 export class Observation<Type extends ObservationType = ObservationType> {
   readonly #client: Lifetime;
   readonly #generation = generation;
-  #core: CoreObservation | undefined;
-  #isOpen: boolean;
-  readonly #traceAtStart: TraceAttributes | undefined;
+  /** How the core knows it while it is open; else 0. */
+  #number: number;
+  /** Trace id, id and type; absent when it could not be started. */
+  readonly #ids: string | undefined;
+  /** What the core has its children say of their trace. */
+  #inherited: TraceAttributes | undefined;
   #trace: TraceAttributes | undefined;
   #traceBelow: TraceAttributes | undefined;
-  #id: string | undefined;
-  #traceId: string | undefined;
 
   private constructor(
     client: Lifetime,
-    core: CoreObservation | undefined,
-    isOpen: boolean,
+    number: number,
+    ids: string | undefined,
     trace: TraceAttributes | undefined,
   ) {
     this.#client = client;
-    this.#core = core;
-    this.#isOpen = isOpen;
-    this.#traceBelow = this.#trace = this.#traceAtStart = trace;
+    this.#number = number;
+    this.#ids = ids;
+    this.#traceBelow = this.#trace = this.#inherited = trace;
   }
 
   /** The client that records it. */
@@ -104,17 +98,17 @@ export class Observation<Type extends ObservationType = ObservationType> {
 
   /** Whether it has not ended, as far as its user can tell. @internal */
   get isOpen(): boolean {
-    return this.#isOpen;
+    return this.#number > 0;
   }
 
   /** Its id, 16 hex digits. */
   get id(): string {
-    return (this.#id ??= this.#call((core) => core.id)) ?? "0".repeat(16);
+    return this.#ids?.slice(32, 48) ?? "0".repeat(16);
   }
 
   /** Its trace's id, 32 hex digits. */
   get traceId(): string {
-    return (this.#traceId ??= this.#call((core) => core.traceId)) ?? "0".repeat(32);
+    return this.#ids?.slice(0, 32) ?? "0".repeat(32);
   }
 
   /** The `traceparent` header (W3C Trace Context) that makes another service continue below this observation. */
@@ -124,7 +118,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
 
   /** What it stands for, such as `generation`. */
   get type(): Type {
-    return (this.#call((core) => core.type) ?? "span") as Type;
+    return (this.#ids?.slice(48) ?? "span") as Type;
   }
 
   /**
@@ -135,9 +129,9 @@ export class Observation<Type extends ObservationType = ObservationType> {
   /** @internal */
   update(attributes: ObservationAttributes, asType: ObservationType | undefined): this;
   update(attributes: ObservationAttributes, asType?: ObservationType): this {
-    if (this.#isOpen) {
+    if (this.#number) {
       const text = attributesAsText(attributes, this.#client.mask) as ObservationAttributes;
-      this.#call((core) => (core as CoreObservation & HiddenInObservation).takeOver(text, asType));
+      this.#call((core) => core.act(this.#number, Step.Update, text, asType));
     }
     return this;
   }
@@ -161,9 +155,10 @@ export class Observation<Type extends ObservationType = ObservationType> {
   /** Says this of its trace and nothing else, as do children that start from now on. @internal */
   updateTrace(trace: TraceAttributes): void {
     this.#traceBelow = this.#trace = trace;
-    if (this.#isOpen) {
+    if (this.#number) {
       const text = traceAsText(trace, this.#client.mask);
-      this.#call((core) => core.updateTrace(text));
+      this.#inherited = text;
+      this.#call((core) => core.act(this.#number, Step.UpdateTrace, text));
     }
   }
 
@@ -173,12 +168,13 @@ export class Observation<Type extends ObservationType = ObservationType> {
    * @param endTime A `Date`, or milliseconds since 1970. Default: now.
    */
   end(endTime?: Date | number): void {
-    if (this.#core && this.#isOpen) {
-      this.#isOpen = false;
+    const number = this.#number;
+    if (number) {
+      this.#number = 0;
       const { life } = this.#client;
       const { held } = life;
       const hasEnded = this.#call((core) => {
-        core.end(endTime);
+        core.act(number, Step.End, endTime);
         return true;
       });
       // Lost before it became a record.
@@ -199,8 +195,11 @@ export class Observation<Type extends ObservationType = ObservationType> {
     const trace = this.#traceBelow;
     const propagated = current(client.langfuse)?.propagated;
     return client.observe(
-      () => (this.#generation === generation ? this.#core : undefined),
-      this.#traceAtStart,
+      (core) =>
+        this.#generation === generation && core.act(this.#number, Step.Ask)
+          ? this.#number
+          : { traceId: this.traceId, spanId: this.id },
+      this.#inherited,
       propagated && propagated !== trace ? mergedTrace(trace, propagated) : trace,
       name,
       attributes,
@@ -208,14 +207,12 @@ export class Observation<Type extends ObservationType = ObservationType> {
     );
   }
 
-  /**
-   * Gives its memory back. One that is open is recorded first, with a warning that it never ended. Every later call is a
-   * no-op. The garbage collector does the same.
-   */
+  /** Records it, if it is open, with a warning that nobody ended it. Every later call is a no-op. */
   free(): void {
-    this.#isOpen = false;
-    discard(this.#core, this.#generation);
-    this.#core = undefined;
+    if (this.#number) {
+      this.#call((core) => core.act(this.#number, Step.Abandon));
+      this.#number = 0;
+    }
   }
 
   /** As `free`, for `using`. */
@@ -223,16 +220,18 @@ export class Observation<Type extends ObservationType = ObservationType> {
     this.free();
   }
 
-  #call<Result>(act: (core: CoreObservation) => Result): Result | undefined {
-    const core = this.#core;
-    return core && guarded(() => (this.#generation === generation ? act(core) : undefined));
+  #call<Result>(act: (core: Core) => Result): Result | undefined {
+    return guarded(() => {
+      const core = this.#generation === generation && this.#client.wrapped;
+      return core ? act(core) : undefined;
+    });
   }
 }
 
 /** The constructor, which is nobody else's. */
 export const Started = Observation as unknown as new <Type extends ObservationType>(
   client: Lifetime,
-  core: CoreObservation | undefined,
-  isOpen: boolean,
+  number: number,
+  ids: string | undefined,
   trace: TraceAttributes | undefined,
 ) => Observation<Type>;

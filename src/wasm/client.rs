@@ -3,6 +3,7 @@
 //! They are what a bare `wasm-pack build` offers. A trap leaves their module as it is, so that later calls may fail for
 //! good; the npm package has a layer in TypeScript above them that replaces the instance then.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::client;
 use crate::config::Options;
 use crate::exporter::FlushSettings;
 use crate::observation::Level;
-use crate::recording::{self, ObservationBuilder};
+use crate::recording::{self, ObservationBuilder, ObservationHandle, Parent};
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.ts");
@@ -34,6 +35,8 @@ extern "C" {
 pub struct Langfuse {
     inner: client::Langfuse,
     options: Options,
+    /// The number of the observation that was started last, for the JavaScript layer.
+    started: Cell<u64>,
 }
 
 #[wasm_bindgen]
@@ -67,7 +70,7 @@ impl Langfuse {
             false => host::env(name),
         });
         match client::Langfuse::new(&options) {
-            Ok(inner) => Ok(Self { inner, options }),
+            Ok(inner) => Ok(Self { inner, options, started: Cell::default() }),
             Err(error) => Err(convert::error(&error)),
         }
     }
@@ -77,7 +80,7 @@ impl Langfuse {
     #[wasm_bindgen(js_name = keepAccount, skip_typescript)]
     pub fn keep_account(&self, account: Account) {
         for (variable, value) in self.options.variables() {
-            account.set_variable(variable, value);
+            host::set_text(&account, variable, value);
         }
         if let Some(driver) = self.inner.flusher() {
             driver.set_account(account);
@@ -109,6 +112,53 @@ impl Langfuse {
         // Not `observe`: which observation is the current one, the JavaScript layer knows.
         let builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), None);
         start(builder, attributes, options)
+    }
+
+    /// For the JavaScript layer, which has numbers where a bare package has handles that only a garbage collector frees: as
+    /// `startObservation`, below what `above` names: the number of an open observation, or `traceId` and `spanId` of one that
+    /// has ended. Returns trace id, id and kind in one text.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn start(&self, name: &JsValue, attributes: &JsValue, options: &JsValue, above: &JsValue) -> JsValue {
+        let parent = match above.as_f64() {
+            Some(number) => {
+                self.numbered(number).map(|above| above.as_parent(Arc::clone(above.trace_below())))
+            }
+            None => convert::ended(above).map(Parent::ended),
+        };
+        let builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), parent);
+        let builder = described(builder, attributes, options);
+        let kind = builder.kind.as_str();
+        let started = builder.open();
+        self.started.set(started.number());
+        let mut ids = started.trace_id().to_hex();
+        ids.push_str(&started.id().to_hex());
+        ids.push_str(kind);
+        ids.into()
+    }
+
+    /// For the JavaScript layer: the number of what `start` has started last; 0 if it is not open.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn started(&self) -> f64 {
+        self.started.get() as f64
+    }
+
+    /// For the JavaScript layer: does to the observation that has this number, as long as it is open, what `step` says, and
+    /// returns whether it was.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn act(&self, number: f64, step: u32, value: &JsValue, kind: &JsValue) -> bool {
+        let Some(observation) = self.numbered(number) else { return false };
+        match step {
+            UPDATE => _ = observation.update_as(convert::kind(kind), convert::attributes(value)),
+            UPDATE_TRACE => _ = observation.trace(convert::trace_attributes(value)),
+            END => end_at(&observation, value),
+            ABANDON => abandon(&observation),
+            _ => {}
+        }
+        true
+    }
+
+    fn numbered(&self, number: f64) -> Option<ObservationHandle> {
+        ObservationHandle::numbered(&self.inner, number as u64)
     }
 
     /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.
@@ -147,6 +197,15 @@ impl Langfuse {
     }
 }
 
+/// As the observation's method of this name, with what `kind` it is from now on.
+const UPDATE: u32 = 1;
+/// As the observation's method of this name.
+const UPDATE_TRACE: u32 = 2;
+/// As the observation's method of this name.
+const END: u32 = 3;
+/// Ends what nobody will end.
+const ABANDON: u32 = 4;
+
 /// An observation. It is recorded when it ends, complete, once. One that is open for more than an hour, or the oldest of
 /// more than 10,000 open ones, is ended with level WARNING and a status message that says why.
 #[wasm_bindgen]
@@ -176,28 +235,15 @@ impl Observation {
         self.kind.into()
     }
 
-    /// For the JavaScript layer: whether it will be recorded when it ends.
-    #[wasm_bindgen(getter, js_name = isOpen, skip_typescript)]
-    pub fn is_open(&self) -> bool {
-        self.inner.is_open()
-    }
-
     /// Takes over everything that `attributes` says, and returns the observation. After the end it does nothing.
     pub fn update(
         &self,
         #[wasm_bindgen(unchecked_param_type = "ObservationAttributes")] attributes: &JsValue,
     ) -> Self {
-        self.take_over(attributes, &JsValue::UNDEFINED);
-        Self { inner: Rc::clone(&self.inner), kind: self.kind }
-    }
-
-    /// As `update`, without the handle that it returns: for a JavaScript layer that returns its own object. `kind` is what it
-    /// stands for from now on, if that changes.
-    #[wasm_bindgen(js_name = takeOver, skip_typescript)]
-    pub fn take_over(&self, attributes: &JsValue, kind: &JsValue) {
         if self.inner.is_open() {
-            self.inner.update_as(convert::kind(kind), convert::attributes(attributes));
+            self.inner.attributes(convert::attributes(attributes));
         }
+        Self { inner: Rc::clone(&self.inner), kind: self.kind }
     }
 
     /// Replaces what it says of its trace; children that have started keep what they say. After the end it does nothing.
@@ -214,10 +260,7 @@ impl Observation {
         &self,
         #[wasm_bindgen(js_name = endTime, unchecked_optional_param_type = "Date | number")] end: JsValue,
     ) {
-        match convert::time(&end) {
-            Some(end) => self.inner.end_at(end),
-            None => self.inner.end(),
-        }
+        end_at(&self.inner, &end);
     }
 
     /// Starts a child.
@@ -235,15 +278,21 @@ impl Observation {
 }
 
 impl Drop for Observation {
-    /// Only the garbage collector drops the last handle of an open observation: nobody can end it any more.
+    /// Only the garbage collector drops the last handle of an open observation.
     fn drop(&mut self) {
         if Rc::strong_count(&self.inner) == 1 {
-            self.inner.complain(Level::Warning, "never ended");
+            abandon(&self.inner);
         }
     }
 }
 
-fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
+fn start(builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
+    let builder = described(builder, attributes, options);
+    let kind = builder.kind.as_str();
+    Observation { inner: Rc::new(builder.start()), kind }
+}
+
+fn described(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> ObservationBuilder {
     let convert::StartOptions { kind, start, parent, context, trace } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
@@ -253,5 +302,18 @@ fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValu
     }
     builder.trace = trace;
     builder.context = context;
-    Observation { inner: Rc::new(builder.start()), kind: kind.as_str() }
+    builder
+}
+
+fn end_at(observation: &ObservationHandle, end: &JsValue) {
+    match convert::time(end) {
+        Some(end) => observation.end_at(end),
+        None => observation.end(),
+    }
+}
+
+/// Nobody can end it any more.
+fn abandon(observation: &ObservationHandle) {
+    observation.complain(Level::Warning, "never ended");
+    observation.end();
 }

@@ -233,6 +233,11 @@ fn span_context(parent: &JsValue) -> Result<SpanContext, Error> {
     })
 }
 
+/// An observation that has ended, by its ids.
+pub(super) fn ended(js: &JsValue) -> Option<SpanContext> {
+    if js.is_object() { span_context(js).ok() } else { None }
+}
+
 /// Options of a client: every kind of value in the form it has in an environment.
 pub(super) fn langfuse_options(js: &JsValue) -> Options {
     let mut options = Options::default();

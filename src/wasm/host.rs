@@ -31,6 +31,7 @@ extern "C" {
     pub(crate) fn resolve(value: &JsValue) -> Promise;
 
     /// What the JavaScript around a client keeps of it, for when this module's state is lost.
+    #[wasm_bindgen(extends = Object)]
     pub type Account;
     /// How many records would be lost.
     #[wasm_bindgen(method, setter)]
@@ -38,10 +39,6 @@ extern "C" {
     /// Headers of every request, to which those that it must have are added.
     #[wasm_bindgen(method, getter)]
     pub(crate) fn headers(this: &Account) -> Object;
-    /// A setting of the client's, as the variable of an environment.
-    #[cfg(feature = "js")]
-    #[wasm_bindgen(method, indexing_setter)]
-    pub(crate) fn set_variable(this: &Account, name: &str, value: &str);
 
     /// A function that takes a step, a client, a flush or lease, an extra value, and what a promise was settled with.
     #[wasm_bindgen(js_name = Function)]
@@ -105,7 +102,7 @@ extern "C" {
     #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
     pub(crate) fn set_number(object: &Object, name: &str, value: f64);
     #[wasm_bindgen(js_namespace = Reflect, js_name = set)]
-    fn set_text(object: &Object, name: &str, value: &str);
+    pub(crate) fn set_text(object: &Object, name: &str, value: &str);
 }
 
 /// Wall-clock time. On Workers it stands still between two I/O events.

@@ -572,23 +572,40 @@ describe("updates and the end", () => {
     assert.equal((await langfuse.flush()).delivered, 1);
   });
 
-  test("an observation that nobody can end any more arrives with a warning", async (t) => {
-    const script = startScript(
-      t,
-      `import { Langfuse } from "langfuse-edge";
-      const langfuse = new Langfuse(${JSON.stringify(receiver.options)});
-      (() => langfuse.startObservation("forgotten", { input: "kept" }))();
-      let delivered = 0;
-      while (delivered === 0) {
-        gc();
-        await new Promise((resolve) => setImmediate(resolve));
-        ({ delivered } = await langfuse.flush());
-      }`,
-      {},
-      { gc: true },
-    );
-    assert.equal((await script.done).code, 0);
-    const row = (await receiver.rows()).find(({ name }) => name === "forgotten");
-    assert.deepEqual([row.input, row.level, row.statusMessage], ["kept", "WARNING", "never ended"]);
+  test("a child of an observation that has ended is below it, and says of their trace what that said last", async () => {
+    const langfuse = new Langfuse(receiver.options);
+    const root = langfuse.startObservation("root", { input: "in" }, { asType: "agent" });
+    root.startObservation("before").end();
+    root.setTraceAsPublic().end();
+    const late = root.startObservation("late", {}, { asType: "tool" });
+    late.startObservation("deeper").end();
+    late.end();
+    assert.deepEqual([root.type, late.type, late.traceId], ["agent", "tool", root.traceId]);
+    assert.equal((await langfuse.flush()).delivered, 4);
+    const rows = await receiver.rows();
+    assert.ok(rows.every(({ traceId }) => traceId === root.traceId));
+    const said = Object.fromEntries(rows.map((row) => [row.name, [row.type, row.parentObservationId, row.public]]));
+    assert.deepEqual(said, {
+      root: ["AGENT", null, true],
+      before: ["SPAN", root.id, false],
+      late: ["TOOL", root.id, true],
+      deeper: ["SPAN", late.id, true],
+    });
+  });
+
+  test("an observation that is freed while it is open arrives with a warning, also by `using`, and one that has ended as it was", async () => {
+    const langfuse = new Langfuse(receiver.options);
+    const [freed, disposed, ended] = ["freed", "disposed", "ended"].map((name) => langfuse.startObservation(name, { input: "kept" }));
+    freed.free();
+    disposed[Symbol.dispose]();
+    ended.end();
+    for (const observation of [freed, disposed, ended]) {
+      observation.free();
+      observation.update({ output: "late" }).end();
+    }
+    assert.equal((await langfuse.flush()).delivered, 3);
+    const said = Object.fromEntries((await receiver.rows()).map(({ name, input, output, level, statusMessage }) => [name, [input, output, level, statusMessage]]));
+    const warning = ["kept", null, "WARNING", "never ended"];
+    assert.deepEqual(said, { freed: warning, disposed: warning, ended: ["kept", null, "DEFAULT", null] });
   });
 });

@@ -143,8 +143,11 @@ const FUNCTIONS: [(&str, &str); 2] = [(": function(", ": ("), ("handleError(func
 const SEND: [&str; 2] = ["const ret = fetch(", "const ret = send("];
 const IMPORT_SEND: &str = "import { send } from \"#process\";\n";
 
-/// Of a class that the TypeScript layer does not use it for: it has `takeOver`.
-const UPDATE: [&str; 2] = ["    update(attributes) {\n", "    }\n"];
+/// The TypeScript layer has observations of its own, which need no garbage collector.
+const START_OBSERVATION: [&str; 2] =
+    ["    startObservation(name, attributes, options) {\n        const ret = wasm.langfuse_", "    }\n"];
+const OBSERVATION: [&str; 2] = ["export class Observation {\n", "\n}\n"];
+const OBSERVATIONS: [&str; 2] = ["const ObservationFinalization = ", "});\n"];
 const CLOSURES: [&str; 2] = ["const CLOSURE_DTORS = ", "});\n"];
 
 /// Each class has its registry, on hosts that have registries.
@@ -200,7 +203,7 @@ const SHORTER: [(&str, &str); 14] = [
 ];
 
 /// The garbage collector has nobody to throw to: an error there ends a Node.js process.
-const FINALIZERS: [&str; 2] = ["wasm.__wbg_langfuse_free(ptr, 1);", "wasm.__wbg_observation_free(ptr, 1);"];
+const FINALIZER: &str = "wasm.__wbg_langfuse_free(ptr, 1);";
 
 /// The package's, of what wasm-bindgen has written.
 pub(crate) fn adapted(glue: &str) -> Result<String> {
@@ -223,9 +226,7 @@ pub(crate) fn adapted(glue: &str) -> Result<String> {
         ensure!(glue.contains(guard), "core.js does not have `{guard}`: did wasm-bindgen change?");
         glue = glue.replace(guard, "");
     }
-    for call in FINALIZERS {
-        glue = replace_once(&glue, call, &format!("try {{ {call} }} catch {{}}"))?;
-    }
+    glue = replace_once(&glue, FINALIZER, &format!("try {{ {FINALIZER} }} catch {{}}"))?;
     shorten(&copy_strings_in_bulk(&glue)?)
 }
 
@@ -247,7 +248,7 @@ fn shorten(glue: &str) -> Result<String> {
         ensure!(glue.contains(text), "core.js does not have `{text}`: did wasm-bindgen change?");
         glue = glue.replace(text, WRITTEN_TEXT);
     }
-    for [first, last] in [UPDATE, CLOSURES] {
+    for [first, last] in [START_OBSERVATION, OBSERVATION, OBSERVATIONS, CLOSURES] {
         glue = cut_once(&glue, first, last)?;
     }
     for (long, short) in SHORTER {
@@ -278,7 +279,8 @@ fn with_arrows(glue: &str) -> Result<String> {
         lines.push(match begins {
             Some((function, arrow)) => {
                 let (before, head) = line.split_once(function).context("it was found")?;
-                let head = head.strip_suffix(") {").with_context(|| format!("core.js goes on after `{line}`"))?;
+                let head =
+                    head.strip_suffix(") {").with_context(|| format!("core.js goes on after `{line}`"))?;
                 format!("{before}{arrow}{head}) => {{")
             }
             None => line.to_owned(),

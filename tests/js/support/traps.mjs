@@ -12,7 +12,7 @@ WebAssembly.Instance = class extends Instance {
 };
 
 /** Fills the memory of the newest instance with nonsense, so that the next call into it traps. */
-export function spoilMemory() {
+export function spoilMemory(word = 0xffff_ffff) {
   const memory = Object.values(instances.at(-1).exports).find((value) => value instanceof WebAssembly.Memory);
-  new Uint8Array(memory.buffer).fill(0xff);
+  new Uint32Array(memory.buffer).fill(word);
 }
