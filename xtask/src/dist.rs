@@ -16,33 +16,6 @@ const MINIMAL_WORKER_BUDGET: usize = 40_000;
 /// Any module: who only reads these types may have no library that declares `WebAssembly`.
 const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
 
-const MINIMAL_WORKER: &str = r#"
-import { Langfuse } from "langfuse-edge";
-
-export default {
-  async fetch(request, env, ctx) {
-    const langfuse = new Langfuse({ publicKey: env.LANGFUSE_PUBLIC_KEY, secretKey: env.LANGFUSE_SECRET_KEY });
-    langfuse.startObservation("request").end();
-    ctx.waitUntil(langfuse.flush());
-    return new Response("ok");
-  },
-};
-"#;
-
-/// The same for the entry with the surface of version 3: without a budget, because only its users pay for it.
-const MINIMAL_V3_WORKER: &str = r#"
-import { Langfuse } from "langfuse-edge/v3";
-
-export default {
-  async fetch(request, env, ctx) {
-    const langfuse = new Langfuse({ publicKey: env.LANGFUSE_PUBLIC_KEY, secretKey: env.LANGFUSE_SECRET_KEY });
-    langfuse.trace({ name: "request" });
-    ctx.waitUntil(langfuse.flushAsync());
-    return new Response("ok");
-  },
-};
-"#;
-
 pub(crate) fn run(project: &Project, tools: &Tools) -> Result<()> {
     build(project, tools)?;
     sizes(project)
@@ -218,16 +191,17 @@ fn link(project: &Project) -> Result<()> {
 
 /// What the users of a Worker that makes one trace download: gzip -9.
 pub(crate) fn minimal_worker_bytes(project: &Project) -> Result<usize> {
-    Ok(Bundled::of(project, MINIMAL_WORKER)?.total())
+    Ok(Download::of(project, "langfuse-edge")?.total())
 }
 
 /// What a Worker's users download, against the budget.
 fn sizes(project: &Project) -> Result<()> {
-    let wasm = Size::of(&project.sh, &project.root.join("pkg/dist/core_bg.wasm"))?;
-    progress("dist", format_args!("core_bg.wasm: {} bytes, gzip -9 {}", wasm.raw, wasm.gzip));
-    let v3 = Bundled::of(project, MINIMAL_V3_WORKER)?;
+    let minimal = Download::of(project, "langfuse-edge")?;
+    let Size { min, gzip } = minimal.wasm;
+    progress("dist", format_args!("core_bg.wasm: {min} bytes, gzip -9 {gzip}"));
+    // Without a budget, because only its users pay for it.
+    let v3 = Download::of(project, "langfuse-edge-v3")?;
     progress("dist", format_args!("minimal Worker of langfuse-edge/v3: {v3}"));
-    let minimal = Bundled::of(project, MINIMAL_WORKER)?;
     progress("dist", format_args!("minimal Worker: {minimal}, budget {MINIMAL_WORKER_BUDGET}"));
     ensure!(
         minimal.total() <= MINIMAL_WORKER_BUDGET,
@@ -236,54 +210,35 @@ fn sizes(project: &Project) -> Result<()> {
     Ok(())
 }
 
-/// What a bundled Worker has, gzip -9, in bytes.
-struct Bundled {
-    js: usize,
-    wasm: usize,
+/// What the users of a bundled Worker download, in bytes.
+#[derive(serde::Deserialize)]
+struct Download {
+    js: Size,
+    wasm: Size,
 }
 
-impl Bundled {
-    fn of(project: &Project, source: &str) -> Result<Self> {
-        let sh = &project.sh;
-        let out = project.target.join("minimal-worker");
-        sh.remove_path(&out)?;
-        let esbuild = project.npm_bin("esbuild");
-        cmd!(
-            sh,
-            "{esbuild} --bundle --minify --format=esm --conditions=workerd,worker,browser --loader:.wasm=copy"
-        )
-        .args(["--external:node:*", "--external:cloudflare:*", "--log-level=warning", "--asset-names=[name]"])
-        .arg(format!("--outfile={}", out.join("worker.js").display()))
-        .stdin(source)
-        .quiet()
-        .run()?;
-        let gzip = |name| Size::of(sh, &out.join(name)).map(|size| size.gzip);
-        Ok(Self { js: gzip("worker.js")?, wasm: gzip("core_bg.wasm")? })
-    }
-
-    fn total(&self) -> usize {
-        self.js + self.wasm
-    }
-}
-
-impl std::fmt::Display for Bundled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { js, wasm } = self;
-        write!(f, "{} bytes gzip -9 (JavaScript {js}, wasm {wasm})", self.total())
-    }
-}
-
+#[derive(serde::Deserialize)]
 struct Size {
-    raw: usize,
+    min: usize,
     gzip: usize,
 }
 
-impl Size {
-    fn of(sh: &Shell, file: &Path) -> Result<Self> {
-        let script = "const bytes = require('fs').readFileSync(process.argv[1]);
-            console.log(bytes.length, require('zlib').gzipSync(bytes, { level: 9 }).length)";
-        let sizes = cmd!(sh, "node -e {script} {file}").quiet().read()?;
-        let (raw, gzip) = sizes.split_once(' ').context("node printed no two sizes")?;
-        Ok(Self { raw: raw.parse()?, gzip: gzip.parse()? })
+impl Download {
+    /// As the bench measures it, beside that of the peers.
+    fn of(project: &Project, worker: &str) -> Result<Self> {
+        let program = project.root.join("tests/bench/node/download.mjs");
+        let sizes = cmd!(project.sh, "node {program} {worker}").quiet().read()?;
+        serde_json::from_str(&sizes).with_context(|| format!("not the sizes of a Worker: {sizes}"))
+    }
+
+    fn total(&self) -> usize {
+        self.js.gzip + self.wasm.gzip
+    }
+}
+
+impl std::fmt::Display for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { js, wasm } = self;
+        write!(f, "{} bytes gzip -9 (JavaScript {}, wasm {})", self.total(), js.gzip, wasm.gzip)
     }
 }

@@ -1,92 +1,23 @@
 // What a client adds to a Worker, and to node_modules.
 import { readFileSync, readdirSync, statSync } from "node:fs";
-import { builtinModules, createRequire } from "node:module";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
 
-import { build } from "esbuild";
-
+import { download } from "./support/download.mjs";
 import { bytes, report } from "./support/report.mjs";
 
 const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 const OTEL = ["@opentelemetry/api", "@opentelemetry/core", "@opentelemetry/exporter-trace-otlp-http", "@opentelemetry/sdk-trace-base"];
 
-/** What a user installs, and a Worker's least: import, construct, one trace, flush. */
+/** A Worker's least, by its file in `minimal`: import, construct, one trace, flush. And what its author installs. */
 const MINIMAL = {
-  "langfuse-edge": {
-    packages: ["langfuse-edge"],
-    source: `import { Langfuse } from "langfuse-edge";
-      export default { async fetch(request, env, ctx) {
-        const langfuse = new Langfuse({ publicKey: env.LANGFUSE_PUBLIC_KEY, secretKey: env.LANGFUSE_SECRET_KEY });
-        langfuse.startObservation("request").end();
-        ctx.waitUntil(langfuse.flush());
-        return new Response("ok");
-      } };`,
-  },
-  "@langfuse v5": {
-    packages: ["@langfuse/tracing", "@langfuse/otel", ...OTEL],
-    source: `import { LangfuseSpanProcessor } from "@langfuse/otel";
-      import { setLangfuseTracerProvider, startObservation } from "@langfuse/tracing";
-      import { BasicTracerProvider } from "@opentelemetry/sdk-trace-base";
-      export default { async fetch(request, env, ctx) {
-        const processor = new LangfuseSpanProcessor({ publicKey: env.LANGFUSE_PUBLIC_KEY, secretKey: env.LANGFUSE_SECRET_KEY, exportMode: "immediate" });
-        setLangfuseTracerProvider(new BasicTracerProvider({ spanProcessors: [processor] }));
-        startObservation("request").end();
-        ctx.waitUntil(processor.forceFlush());
-        return new Response("ok");
-      } };`,
-  },
-  "langfuse v3": {
-    packages: ["langfuse"],
-    source: `import { Langfuse } from "langfuse";
-      export default { async fetch(request, env, ctx) {
-        const langfuse = new Langfuse({ publicKey: env.LANGFUSE_PUBLIC_KEY, secretKey: env.LANGFUSE_SECRET_KEY });
-        langfuse.trace({ name: "request" });
-        ctx.waitUntil(langfuse.flushAsync());
-        return new Response("ok");
-      } };`,
-  },
-  "posthog-node": {
-    packages: ["posthog-node"],
-    source: `import { PostHog } from "posthog-node";
-      export default { async fetch(request, env, ctx) {
-        const posthog = new PostHog(env.POSTHOG_KEY);
-        posthog.capture({ distinctId: "worker", event: "$ai_trace", properties: { $ai_trace_id: crypto.randomUUID() } });
-        ctx.waitUntil(posthog.flush());
-        return new Response("ok");
-      } };`,
-  },
-  langsmith: {
-    packages: ["langsmith"],
-    source: `import { Client, RunTree } from "langsmith";
-      export default { async fetch(request, env, ctx) {
-        const client = new Client({ apiKey: env.LANGSMITH_API_KEY });
-        const run = new RunTree({ name: "request", run_type: "chain", client, tracingEnabled: true });
-        ctx.waitUntil(run.postRun().then(() => client.awaitPendingTraceBatches()));
-        return new Response("ok");
-      } };`,
-  },
+  "langfuse-edge": { worker: "langfuse-edge", packages: ["langfuse-edge"] },
+  "@langfuse v5": { worker: "langfuse5", packages: ["@langfuse/tracing", "@langfuse/otel", ...OTEL] },
+  "langfuse v3": { worker: "langfuse3", packages: ["langfuse"] },
+  "posthog-node": { worker: "posthog", packages: ["posthog-node"] },
+  langsmith: { worker: "langsmith", packages: ["langsmith"] },
 };
-
-async function worker(source) {
-  const { outputFiles } = await build({
-    stdin: { contents: source, resolveDir: FOLDER },
-    bundle: true,
-    minify: true,
-    write: false,
-    outdir: FOLDER,
-    format: "esm",
-    conditions: ["workerd", "worker", "browser"],
-    // Not `browser`, as which some packages offer what cannot be shaken.
-    mainFields: ["module", "main"],
-    external: ["node:*", "cloudflare:*", ...builtinModules],
-    loader: { ".wasm": "copy" },
-    logLevel: "silent",
-  });
-  const sum = (of) => outputFiles.reduce((sum, { contents }) => sum + of(contents), 0);
-  return { min: sum(({ length }) => length), gzip: sum((contents) => gzipSync(contents, { level: 9 }).length) };
-}
 
 /** The folders of packages and of all that they depend on, as Node.js finds them. */
 function installed(names) {
@@ -116,8 +47,9 @@ function sizeOf(folder) {
 }
 
 const rows = [];
-for (const [client, { packages, source }] of Object.entries(MINIMAL)) {
-  const { min, gzip } = await worker(source);
+for (const [client, { worker, packages }] of Object.entries(MINIMAL)) {
+  const { js, wasm } = await download(worker);
+  const [min, gzip] = [js.min + wasm.min, js.gzip + wasm.gzip];
   const folders = installed(packages);
   const size = folders.reduce((sum, folder) => sum + sizeOf(folder), 0);
   rows.push([client, bytes(Math.round(min / 100) * 100), bytes(Math.round(gzip / 100) * 100), `${folders.length}`, bytes(Math.round(size / 1e5) * 1e5)]);

@@ -1,0 +1,10 @@
+import { Langfuse } from "langfuse-edge/v3";
+
+export default {
+  async fetch(request, env, ctx) {
+    const langfuse = new Langfuse({ publicKey: env.LANGFUSE_PUBLIC_KEY, secretKey: env.LANGFUSE_SECRET_KEY });
+    langfuse.trace({ name: "request" });
+    ctx.waitUntil(langfuse.flushAsync());
+    return new Response("ok");
+  },
+};
