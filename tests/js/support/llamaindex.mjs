@@ -7,6 +7,24 @@ const USAGE = { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 };
 
 /** A call of a tool, as a model answers with it. */
 export const toolCall = (id, name, input) => ({ id, type: "function", function: { name, arguments: JSON.stringify(input) } });
+export const asksForWeather = [toolCall("call-1", "weather", { city: "Oslo" })];
+
+/** What the receiver shows of an agent whose model asks for the weather before it answers. */
+export const treeOfAgent = (name) => `trace  ${name}
+AGENT             ${name}
+├─ SPAN           handleInputStep
+├─ SPAN           setupAgent
+├─ SPAN           runAgentStep
+│  ├─ GENERATION  llm.chat            9 → 2 tokens  gpt-4o-mini-0718
+│  └─ SPAN        parseAgentOutput
+├─ SPAN           executeToolCalls
+│  └─ TOOL        weather
+├─ SPAN           processToolResults
+├─ SPAN           setupAgent
+└─ SPAN           runAgentStep
+   ├─ GENERATION  llm.chat            9 → 2 tokens  gpt-4o-mini-0718
+   └─ SPAN        parseAgentOutput
+`;
 
 /**
  * The URL of a server of OpenAI's form that answers as `answerTo` says of a request: with a text or a message, in one piece; of a list, with each
