@@ -3,8 +3,12 @@
 //!
 //! `PROPTEST_CASES=1000000 cargo test --test it simulation` runs longer than CI does.
 
+mod bytes;
+mod entry;
 mod lane;
 mod ledger;
+mod server;
+mod tally;
 mod world;
 
 use std::cell::RefCell;
@@ -17,8 +21,10 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
 use crate::host::{millis, secs};
-use ledger::Tally;
-use world::{Answer, Overflow, Recorded, World};
+use bytes::Recorded;
+use server::Answer;
+use tally::Tally;
+use world::{Overflow, World};
 
 const CASES: u32 = 10_000;
 const A_YEAR: Duration = secs(365 * 86_400);

@@ -7,7 +7,9 @@ use langfuse_edge::retry::Outcome;
 use langfuse_edge::wire::RecordKind;
 use langfuse_edge::{DropReason, DropReasons, FlushReport, Stats};
 
+use super::entry::{Entry, Fate};
 use super::lane::Lane;
+use super::tally::Tally;
 use crate::host::{millis, secs};
 
 /// The server's words, whatever it refuses.
@@ -22,66 +24,6 @@ const OVERFLOW_TIME: Duration = secs(2);
 const SHORTEST_ATTEMPT: Duration = millis(20);
 
 pub(super) const KINDS: [RecordKind; 2] = [RecordKind::Observation, RecordKind::Score];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// Not in flight; with the lease it was last sent under.
-    Waiting(Option<LeaseId>),
-    Leased,
-    Delivered,
-    /// With the status of the refusal.
-    Rejected(u16),
-    HandedOver,
-    Dropped(DropReason),
-}
-
-impl Fate {
-    fn is_waiting(self) -> bool {
-        matches!(self, Self::Waiting(_))
-    }
-
-    fn is_open(self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::Leased)
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) kind: RecordKind,
-    /// As reports name it.
-    pub(super) name: String,
-    pub(super) trace: Option<u8>,
-    /// Encoded bytes.
-    pub(super) len: usize,
-    pub(super) recorded: Duration,
-    pub(super) fate: Fate,
-    /// Records of one group travel by themselves; 0 is no group.
-    pub(super) group: u64,
-    /// The event a score travels in, once it has travelled.
-    pub(super) event: Option<String>,
-    pub(super) may_lose_payload: bool,
-    /// Larger than the note that it is left out.
-    pub(super) has_large_payload: bool,
-    pub(super) is_poisonous: bool,
-    /// The server or the overflow has it, whether or not the client heard so.
-    pub(super) is_acknowledged: bool,
-    /// An attempt ended without the client knowing whether it arrived, so that another may double it.
-    pub(super) may_be_doubled: bool,
-}
-
-impl Entry {
-    /// What an outcome that is a success as a whole makes of it; `None` when it is to be sent again.
-    fn verdict(&self, outcome: &Outcome) -> Option<Fate> {
-        let Outcome::Response { status: 207, verdicts, .. } = outcome else { return Some(Fate::Delivered) };
-        let Some(event) = &self.event else { return Some(Fate::Delivered) };
-        let status = verdicts.iter().find(|verdict| verdict.id == *event)?.status;
-        match status {
-            200..=299 => Some(Fate::Delivered),
-            408 | 425 | 429 | 500..=599 => None,
-            _ => Some(Fate::Rejected(status)),
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Lease {
@@ -129,58 +71,6 @@ impl Flush {
     pub(super) fn is_late(&self, now: Duration) -> bool {
         self.deadline.saturating_sub(now) < SHORTEST_ATTEMPT
     }
-}
-
-macro_rules! tally {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// How often what is worth simulating came up.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub(super) struct Tally {
-            $($(#[$doc])* pub(super) $name: u64,)*
-        }
-
-        impl Tally {
-            pub(super) fn add(&mut self, other: Self) {
-                $(self.$name += other.$name;)*
-            }
-
-            pub(super) fn least(&self) -> u64 {
-                [$(self.$name),*].into_iter().min().unwrap_or_default()
-            }
-        }
-    };
-}
-
-tally! {
-    delivered,
-    rejected,
-    dropped,
-    retained,
-    /// Leases.
-    expired,
-    settled_late,
-    doubled,
-    cut,
-    /// Flushes.
-    forgotten,
-    halved,
-    limits_learned,
-    limits_doubled,
-    /// Scores delivered, and those that a 207 put off, refused, and settled after their lease had expired.
-    scored,
-    put_off,
-    refused_alone,
-    scored_late,
-    handed_over,
-    /// Messages that the overflow refused, and those whose driver never came back.
-    overflow_refused,
-    overflow_lost,
-    /// Records that a scoped flush covered and got delivered, and those that it took along.
-    scoped,
-    taken_along,
-    given_up,
-    grown_old,
-    shut_down,
 }
 
 #[derive(Debug)]

@@ -1,28 +1,27 @@
-//! Drivers, a server that remembers what it has, and a clock that anybody may set.
+//! Drivers, and a clock that anybody may set.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use langfuse_edge::exporter::{
     Action, Exporter, FlushId, FlushSettings, LeaseId, Pushed, Request, Scope, Settings,
 };
-use langfuse_edge::observation::Field;
-use langfuse_edge::retry::{Outcome, Verdict, parse_retry_after};
-use langfuse_edge::wire::{Record, RecordKind, ScoreData, encode, encode_score};
+use langfuse_edge::retry::Outcome;
+use langfuse_edge::wire::RecordKind;
 use langfuse_edge::{DropReason, FlushReport, Timestamp};
 
-use super::ledger::{Entry, Fate, KINDS, Ledger, MESSAGE, Tally};
+use super::bytes::{Recorded, SLACK, encoded, events, framed_len, overhead};
+use super::entry::{Entry, Fate};
+use super::ledger::{KINDS, Ledger};
+use super::server::{Answer, Answered, Sent, Server, response, take_over};
+use super::tally::Tally;
 use crate::body;
 use crate::host::{millis, secs};
-use crate::records::{END, START, hex, observation, score, small_record, trace_id};
+use crate::records::{START, trace_id};
 
 /// Longer than any pause, lease or flush.
 const HEALING: Duration = secs(700);
 /// A flush that waits for another's batch looks again after a quarter of the time it has waited, within these.
 const LOOK_AGAIN: (Duration, Duration) = (millis(5), millis(200));
-/// What may be left free in a body that has room for no other record: lengths are not known before they are written.
-const SLACK: usize = 24;
-
 /// An overflow that answers does so within this.
 const PROMPTLY: Duration = millis(5);
 
@@ -34,40 +33,11 @@ pub(super) struct Overflow {
     pub(super) accepts: Option<bool>,
 }
 
-/// What a program records.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Recorded {
-    pub(super) is_score: bool,
-    /// Scores may be of none, which is 0.
-    pub(super) trace: u8,
-    /// Beside what every record has.
-    pub(super) bytes: usize,
-    pub(super) has_payload: bool,
-    pub(super) is_poisonous: bool,
-}
-
-/// What the server does with a request, and the overflow with a message: that accepts what is not refused or lost.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
-    /// What a sound server says: 413 above its limit, 400 to anything poisonous, else 200; of scores 207, with the 400
-    /// for the poisonous alone.
-    Honest,
-    Status(u16, Option<&'static str>),
-    /// 207, with these statuses for its events in turn; one with the status 0 is passed over.
-    Verdicts([u16; 4], Option<&'static str>),
-    /// The connection is refused, so nothing has arrived.
-    Refused,
-    /// The connection is lost, after the body was taken in or before.
-    Lost {
-        has_arrived: bool,
-    },
-}
-
 pub(super) struct World {
     exporter: Exporter,
     settings: Settings,
     ledger: Ledger,
-    server_limit: usize,
+    server: Server,
     requests: Vec<Sent>,
     drivers: Vec<Driver>,
     over: Vec<FlushId>,
@@ -79,23 +49,6 @@ pub(super) struct World {
     last_read: Timestamp,
     /// The time that has passed by the readings the exporter was given, steps back left out.
     steady: Duration,
-}
-
-/// A request on its way or behind it.
-struct Sent {
-    lease: LeaseId,
-    kind: RecordKind,
-    ids: Vec<u64>,
-    body_len: usize,
-    is_overflow: bool,
-    answer: Option<Answered>,
-}
-
-#[derive(Clone)]
-enum Answered {
-    Server(Outcome),
-    /// Whether it accepts.
-    Overflow(bool),
 }
 
 /// Drives one flush.
@@ -115,7 +68,7 @@ impl World {
             exporter: Exporter::new(settings),
             settings,
             ledger: Ledger::new(settings),
-            server_limit,
+            server: Server { limit: server_limit },
             requests: Vec::new(),
             drivers: Vec::new(),
             over: Vec::new(),
@@ -129,8 +82,7 @@ impl World {
     pub(super) fn push(&mut self, recorded: Recorded) -> Pushed {
         let Recorded { is_score, trace, bytes, has_payload, is_poisonous } = recorded;
         let id = self.ledger.records.len() as u64 + 1;
-        let record =
-            if is_score { score_of(id, trace, bytes) } else { observation_of(id, trace, bytes, has_payload) };
+        let record = encoded(id, recorded);
         let (kind, name, len) = (record.kind(), record.id(), record.len());
         let before = self.exporter.stats();
         let clock = self.read_clock();
@@ -242,10 +194,11 @@ impl World {
         let is_overflow = self.requests[index].is_overflow;
         // Of the overflow a driver knows nothing but yes and no.
         let is_heard = is_heard && !(is_overflow && matches!(answer, Answer::Lost { .. }));
+        let sent = &self.requests[index];
         let answered = if is_overflow {
-            Answered::Overflow(self.take_over(index, answer))
+            Answered::Overflow(take_over(sent, answer, &mut self.ledger))
         } else {
-            Answered::Server(self.take_in(index, answer))
+            Answered::Server(self.server.take_in(sent, answer, &mut self.ledger))
         };
         self.requests[index].answer = Some(answered.clone());
         if is_heard {
@@ -357,7 +310,7 @@ impl World {
     /// takes everything again gets everything.
     pub(super) fn heal(&mut self, takes_everything: bool) {
         if takes_everything {
-            self.server_limit = usize::MAX;
+            self.server.limit = usize::MAX;
             self.ledger.records.iter_mut().for_each(|entry| entry.is_poisonous = false);
         }
         self.outwait();
@@ -604,70 +557,6 @@ impl World {
         }
     }
 
-    /// What becomes of a request at the server.
-    fn take_in(&mut self, index: usize, answer: Answer) -> Outcome {
-        let sent = &self.requests[index];
-        let is_poisonous = |id: &u64| self.ledger.entry(*id).is_poisonous;
-        let (status, retry_after) = match answer {
-            Answer::Honest if sent.body_len > self.server_limit => (413, None),
-            Answer::Honest if sent.kind == RecordKind::Score => {
-                let statuses = sent.ids.iter().map(|id| if is_poisonous(id) { 400 } else { 201 }).collect();
-                return self.judge(index, statuses, None);
-            }
-            Answer::Honest if sent.ids.iter().any(is_poisonous) => (400, None),
-            Answer::Honest => (200, None),
-            Answer::Verdicts(statuses, retry_after) if sent.kind == RecordKind::Score => {
-                let statuses = statuses.into_iter().cycle().take(sent.ids.len()).collect();
-                return self.judge(index, statuses, retry_after);
-            }
-            Answer::Verdicts(_, retry_after) => (207, retry_after),
-            Answer::Status(status, retry_after) => (status, retry_after),
-            Answer::Refused => return Outcome::Failed { ambiguous: false },
-            Answer::Lost { has_arrived } => {
-                let ids = sent.ids.clone();
-                self.ledger.doubt(&ids);
-                if has_arrived {
-                    self.ledger.acknowledge(&ids);
-                }
-                return Outcome::Failed { ambiguous: true };
-            }
-        };
-        // A 207 that says nothing of a score has not taken it.
-        if status == 200 || status == 207 && sent.kind == RecordKind::Observation {
-            self.ledger.acknowledge(&sent.ids);
-        }
-        response(status, retry_after, Vec::new())
-    }
-
-    /// A 207.
-    fn judge(&mut self, index: usize, statuses: Vec<u16>, retry_after: Option<&str>) -> Outcome {
-        let judged = || self.requests[index].ids.iter().copied().zip(statuses.iter().copied());
-        let accepted: Vec<_> = judged().filter(|(_, status)| *status / 100 == 2).map(|(id, _)| id).collect();
-        let verdict = |id: String, status| Verdict { id, status, message: MESSAGE.to_owned() };
-        let named = judged().filter(|(_, status)| *status > 0).map(|(id, status)| {
-            verdict(self.ledger.entry(id).event.clone().expect("it has travelled"), status)
-        });
-        // In any order, and with an event that nobody has sent.
-        let mut verdicts: Vec<_> = named.collect();
-        verdicts.reverse();
-        verdicts.push(verdict("0".repeat(16), 201));
-        self.ledger.acknowledge(&accepted);
-        response(207, retry_after, verdicts)
-    }
-
-    /// Whether the overflow accepts a message.
-    fn take_over(&mut self, index: usize, answer: Answer) -> bool {
-        let is_accepted = match answer {
-            Answer::Honest | Answer::Verdicts(..) => true,
-            Answer::Status(..) | Answer::Refused => false,
-            Answer::Lost { has_arrived } => has_arrived,
-        };
-        if is_accepted {
-            self.ledger.acknowledge(&self.requests[index].ids);
-        }
-        is_accepted
-    }
-
     fn hear_server(&mut self, lease: LeaseId, outcome: &Outcome) {
         let clock = self.read_clock();
         let before = self.exporter.stats();
@@ -692,73 +581,5 @@ impl World {
         let (bytes, records) = (self.settings.queue_bytes as u64, self.settings.queue_records as u64);
         assert!(stats.bytes <= bytes, "{} bytes in a queue of {bytes}", stats.bytes);
         assert!(stats.queued + stats.leased <= records, "above {records} records: {stats:?}");
-    }
-}
-
-fn response(status: u16, retry_after: Option<&str>, verdicts: Vec<Verdict>) -> Outcome {
-    let retry_after = retry_after.and_then(|value| parse_retry_after(value, |_| None));
-    Outcome::Response { status, retry_after, message: MESSAGE.to_owned(), verdicts }
-}
-
-fn observation_of(id: u64, trace: u8, bytes: usize, has_payload: bool) -> Record {
-    let mut observation = observation(id);
-    observation.context.trace_id = trace_id(trace.max(1));
-    if has_payload {
-        observation.attributes.fields.set(Field::Input, "x".repeat(bytes));
-    } else {
-        observation.attributes.metadata.set("notes", "x".repeat(bytes).into());
-    }
-    encode(observation, END, None, None)
-}
-
-/// The id of a score is that of an observation with the same number.
-fn score_of(id: u64, trace: u8, bytes: usize) -> Record {
-    let body = format!(r#"{{"id":"{}","name":"{}","value":1}}"#, hex(id), "x".repeat(bytes));
-    encode_score(&ScoreData {
-        id: Some(&hex(id)),
-        trace_id: Some(trace).filter(|trace| *trace > 0).map(trace_id),
-        body: &body,
-        environment: None,
-        recorded: "2026-01-02T03:04:05.678Z",
-    })
-}
-
-/// The events of a body of scores, with the scores they carry: told by their ids, which no other text here is like.
-fn events(body: &[u8]) -> Vec<(&str, u64)> {
-    let body = std::str::from_utf8(body).expect("it is JSON");
-    let ids: Vec<_> = body.split(r#"{"id":""#).skip(1).map(|rest| &rest[..16]).collect();
-    let (pairs, rest) = ids.as_chunks();
-    assert!(rest.is_empty(), "each event has an id, and its score another");
-    pairs.iter().map(|[event, id]| (*event, u64::from_str_radix(id, 16).expect("it is a number"))).collect()
-}
-
-/// The bytes of a body beside its records, at least.
-fn overhead(kind: RecordKind) -> usize {
-    static OVERHEAD: LazyLock<[usize; 2]> = LazyLock::new(|| {
-        [small_record(1), score("quality")].map(|record| {
-            let (kind, len) = (record.kind(), record.len());
-            let mut exporter = Exporter::new(Settings::default());
-            exporter.push(record, START);
-            let flush = exporter.begin_flush(secs(1), START);
-            let Action::Send(request) = exporter.poll(flush, START) else {
-                panic!("there is a record to send")
-            };
-            request.body.len() - framed(kind, len)
-        })
-    });
-    OVERHEAD[kind as usize]
-}
-
-/// The bytes that a record adds to a body.
-fn framed_len(entry: &Entry) -> usize {
-    framed(entry.kind, entry.len)
-}
-
-fn framed(kind: RecordKind, len: usize) -> usize {
-    match kind {
-        // Field number and type, and the length in groups of seven bits.
-        RecordKind::Observation => 1 + (len.max(1).ilog2() / 7 + 1) as usize + len,
-        // With the comma that parts it from the next.
-        RecordKind::Score => len + 1,
     }
 }
