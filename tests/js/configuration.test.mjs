@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { Langfuse } from "langfuse-edge";
 
 import { startScript } from "./support/program.mjs";
-import { KEYS, receiverFor } from "./support/receiver.mjs";
+import { KEYS, receiverFor, variablesFor } from "./support/receiver.mjs";
 
 const NO_KEYS = { LANGFUSE_PUBLIC_KEY: "", LANGFUSE_SECRET_KEY: "" };
 const DISABLED = `
@@ -70,7 +70,7 @@ test("an option that cannot be used is an Error that names it and shows no key",
 
 test("variables of an env object, of which a bad one is an Error that names it", async (t) => {
   const receiver = await receiverFor(t);
-  const env = { LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: `${receiver.url}/` };
+  const env = variablesFor(`${receiver.url}/`);
   const langfuse = Langfuse.fromEnv({ ...env, LANGFUSE_TRACING_ENVIRONMENT: "staging", LANGFUSE_RELEASE: "r2", BINDING: {} });
   assert.equal(langfuse.enabled, true);
   langfuse.startObservation("from env").end();
@@ -112,7 +112,7 @@ test("the release is the one that a build has left, unless a variable or an opti
     const langfuse = Langfuse.fromEnv(process.env);
     langfuse.startObservation("one").end();
     await langfuse.flush();`;
-  const env = { LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: receiver.url };
+  const env = variablesFor(receiver.url);
   const builds = { LANGFUSE_RELEASE: "", CI_COMMIT_SHA: " ", GITHUB_SHA: "from GitHub", DRONE_COMMIT_SHA: "from Drone", RENDER_GIT_COMMIT: "" };
   for (const [variables, releases] of [
     [builds, ["from GitHub", "option", "from GitHub"]],
@@ -134,7 +134,7 @@ test("further headers go with every request, and none of the client's own is rep
     return fetch(url, init);
   });
   const additionalHeaders = { "X-Proxy-Key": "secret", Authorization: "Bearer mine", "content-TYPE": "text/plain" };
-  const env = { LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: receiver.url };
+  const env = variablesFor(receiver.url);
   for (const langfuse of [new Langfuse({ ...receiver.options, additionalHeaders }), Langfuse.fromEnv(env, { additionalHeaders })]) {
     langfuse.startObservation("one").end();
     langfuse.score.create({ name: "good", value: 1, sessionId: "s" });

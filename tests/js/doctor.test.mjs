@@ -13,7 +13,7 @@ import { CLOUD } from "../../pkg/dist/doctor-server.js";
 import { certificates } from "./support/certificate.mjs";
 import { nobodyListens } from "./support/http-server.mjs";
 import { ROOT, start } from "./support/program.mjs";
-import { BIN, KEYS, receiverFor } from "./support/receiver.mjs";
+import { BIN, receiverFor, variablesFor } from "./support/receiver.mjs";
 
 const CLI = join(ROOT, "pkg/dist/cli.js");
 const PROGRAMS = { rust: [BIN], node: [process.execPath, CLI] };
@@ -23,9 +23,8 @@ const MARKS = { ok: "✓", failed: "✗", not_run: "–" };
 const RUST_ONLY = "LANGFUSE_OTEL_COMPRESSION";
 
 function run([command, ...first], args, baseUrl, env = {}) {
-  const ours = { LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: baseUrl };
   const none = { http_proxy: "", HTTP_PROXY: "", all_proxy: "", ALL_PROXY: "", https_proxy: "", HTTPS_PROXY: "" };
-  return start(command, [...first, ...args], { ...none, ...ours, ...env }).done;
+  return start(command, [...first, ...args], { ...none, ...variablesFor(baseUrl), ...env }).done;
 }
 
 async function examine(program, args, baseUrl, env) {

@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 import { transform } from "esbuild";
 
 import { ROOT, startScript } from "./support/program.mjs";
-import { receiverFor } from "./support/receiver.mjs";
+import { receiverFor, variablesFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 import { bundle, workersFor } from "./support/workerd.mjs";
 
@@ -128,8 +128,7 @@ async function program(t, document, words) {
   const receiver = await receiverFor(t);
   const snippet = snippetsOf(DOCUMENTS.get(document)).find((code) => code.includes(words));
   const { code } = await transform(snippet, { loader: "ts", format: "esm" });
-  const { publicKey, secretKey, baseUrl } = receiver.options;
-  const environment = { LANGFUSE_PUBLIC_KEY: publicKey, LANGFUSE_SECRET_KEY: secretKey, LANGFUSE_BASE_URL: baseUrl };
+  const environment = variablesFor(receiver.url);
   return { code, environment, receiver };
 }
 
@@ -139,8 +138,7 @@ async function startSnippet(t, document, isMeant) {
   const folder = await folderWithPackages(t);
   const entry = join(folder, "worker.mts");
   await writeFile(entry, snippetsOf(DOCUMENTS.get(document)).find(isMeant));
-  const { publicKey, secretKey, baseUrl } = receiver.options;
-  const bindings = { LANGFUSE_PUBLIC_KEY: publicKey, LANGFUSE_SECRET_KEY: secretKey, LANGFUSE_BASE_URL: baseUrl };
+  const bindings = variablesFor(receiver.url);
   const modules = await bundle(pathToFileURL(entry));
   const compatibility = { compatibilityDate: "2026-04-01", compatibilityFlags: ["nodejs_compat"] };
   const worker = await workersFor(t, compatibility, [{ name: "document", modules, bindings }]);

@@ -9,7 +9,7 @@ import { Langfuse } from "langfuse-edge";
 
 import { nobodyListens } from "./support/http-server.mjs";
 import { startScript } from "./support/program.mjs";
-import { receiverFor } from "./support/receiver.mjs";
+import { receiverFor, variablesFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 
 const record = (langfuse, count, name = "one") => {
@@ -68,8 +68,7 @@ describe("without being asked, a client sends", { concurrency: 4 }, () => {
     const langfuse = new Langfuse({ ...receiver.options, flushAt: undefined, exportMode: "immediate" });
     record(langfuse, 1);
     await arrived(receiver, 1);
-    const { publicKey, secretKey, baseUrl } = receiver.options;
-    const env = { LANGFUSE_PUBLIC_KEY: publicKey, LANGFUSE_SECRET_KEY: secretKey, LANGFUSE_BASE_URL: baseUrl };
+    const env = variablesFor(receiver.url);
     const two = Langfuse.fromEnv({ ...env, LANGFUSE_FLUSH_AT: "2", LANGFUSE_FLUSH_INTERVAL: "0" });
     record(two, 2);
     await arrived(receiver, 3);

@@ -9,7 +9,7 @@ import { captureConsole } from "langfuse-edge/console";
 import { nobodyListens } from "./support/http-server.mjs";
 import { observed } from "./support/observed.mjs";
 import { startScript } from "./support/program.mjs";
-import { KEYS } from "./support/receiver.mjs";
+import { KEYS, variablesFor } from "./support/receiver.mjs";
 
 const { client, receiver, rows } = observed();
 
@@ -234,7 +234,7 @@ describe("status", () => {
     const source = `
       import { status } from "langfuse-edge";
       console.log(status().whyDisabled);`;
-    const env = { LANGFUSE_PUBLIC_KEY: "pk-lf-dev", LANGFUSE_SECRET_KEY: "sk-lf-dev", LANGFUSE_BASE_URL: "not a url" };
+    const env = variablesFor("not a url");
     const { output } = await startScript(t, source, env).done;
     assert.match(output, /^baseUrl \(LANGFUSE_BASE_URL\) must be an http or https URL/m);
   });

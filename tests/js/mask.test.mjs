@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { Langfuse, maskPatterns, observe, propagateAttributes, startObservation } from "langfuse-edge";
 
 import { observed } from "./support/observed.mjs";
+import { variablesFor } from "./support/receiver.mjs";
 
 const { client, receiver, rows } = observed();
 
@@ -78,8 +79,7 @@ describe("a mask", () => {
   });
 
   test("comes with the environment as well", async () => {
-    const { publicKey, secretKey, baseUrl } = receiver().options;
-    const env = { LANGFUSE_PUBLIC_KEY: publicKey, LANGFUSE_SECRET_KEY: secretKey, LANGFUSE_BASE_URL: baseUrl };
+    const env = variablesFor(receiver().url);
     const langfuse = Langfuse.fromEnv(env, { mask: hideSecret });
     langfuse.startObservation("one", { input: SECRET }).end();
     assert.equal((await rows(langfuse)).one.input, "***");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 
 import { ROOT, start } from "./support/program.mjs";
-import { KEYS, receiverFor } from "./support/receiver.mjs";
+import { receiverFor, variablesFor } from "./support/receiver.mjs";
 
 const SERVER = join(ROOT, "examples/node-server/index.mjs");
 const ABORTED = "aborted: the server is ending";
@@ -14,9 +14,7 @@ const AFTER_GRACE_MS = 16_000;
 /** A process of the example, which is ended with the test. */
 async function serverFor(t, receiver, graceSeconds = 10, env = {}) {
   const program = start(process.execPath, [SERVER], {
-    LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
-    LANGFUSE_SECRET_KEY: KEYS.secretKey,
-    LANGFUSE_BASE_URL: receiver.url,
+    ...variablesFor(receiver.url),
     PORT: "0",
     GRACE_SECONDS: String(graceSeconds),
     ...env,

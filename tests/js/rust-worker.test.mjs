@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 
 import { ROOT } from "./support/program.mjs";
-import { KEYS, receiverFor } from "./support/receiver.mjs";
+import { KEYS, receiverFor, variablesFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 import { bundle, isComplaint, workersFor } from "./support/workerd.mjs";
 
@@ -48,7 +48,7 @@ async function startExample(t, bindings) {
   return { ask, lines };
 }
 
-const env = ({ url }) => ({ LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: url, LANGFUSE_TIMEOUT: "1" });
+const env = ({ url }) => ({ ...variablesFor(url), LANGFUSE_TIMEOUT: "1" });
 
 test("the Worker in Rust answers before its flush is over, which delivers", async (t) => {
   const receiver = await receiverFor(t);

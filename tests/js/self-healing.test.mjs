@@ -8,7 +8,7 @@ import { instances, spoilMemory } from "./support/traps.mjs";
 import { Langfuse } from "langfuse-edge";
 
 import { startScript } from "./support/program.mjs";
-import { KEYS, receiverFor } from "./support/receiver.mjs";
+import { KEYS, receiverFor, variablesFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 
 function record(langfuse, count, name = "one") {
@@ -54,7 +54,7 @@ describe("after a trap", () => {
     const [one, two] = [await receiverFor(t), await receiverFor(t)];
     const options = { ...one.options, environment: "staging" };
     const first = new Langfuse(options);
-    const variables = { LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: two.url };
+    const variables = variablesFor(two.url);
     const second = Langfuse.fromEnv(variables);
     const disabled = new Langfuse({ enabled: false });
     record(first, 3);

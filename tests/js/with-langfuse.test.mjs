@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 
 import { supportedCompatibilityDate as NEWEST } from "miniflare";
 
-import { KEYS, receiverFor } from "./support/receiver.mjs";
+import { receiverFor, variablesFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 import { bundle, isComplaint, workersFor } from "./support/workerd.mjs";
 
@@ -17,9 +17,7 @@ const [traced, leaver, consumer] = await Promise.all(
 async function start(t, { compatibilityDate = NEWEST, compatibilityFlags = ["nodejs_compat"], bindings = {} } = {}) {
   const receiver = await receiverFor(t);
   const env = {
-    LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
-    LANGFUSE_SECRET_KEY: KEYS.secretKey,
-    LANGFUSE_BASE_URL: receiver.url,
+    ...variablesFor(receiver.url),
     LANGFUSE_TIMEOUT: "1",
     ...bindings,
   };

@@ -8,7 +8,7 @@ import { flushLangfuse, getLangfuse, Langfuse, Observation, runWorkflowWithFlush
 
 import { nobodyListens } from "./support/http-server.mjs";
 import { startScript } from "./support/program.mjs";
-import { KEYS, receiverFor, startReceiver } from "./support/receiver.mjs";
+import { KEYS, receiverFor, startReceiver, variablesFor } from "./support/receiver.mjs";
 import { until } from "./support/until.mjs";
 
 let receiver;
@@ -278,14 +278,9 @@ describe("the process-wide client", () => {
     assert.equal(getLangfuse(), getLangfuse());
     const { ok, delivered, attempts } = await flushLangfuse();
     console.log(getLangfuse().enabled, ok, delivered, attempts);`;
-  const environment = (baseUrl) => ({
-    LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
-    LANGFUSE_SECRET_KEY: KEYS.secretKey,
-    LANGFUSE_BASE_URL: baseUrl,
-  });
 
   test("is made from the environment on first use", async (t) => {
-    const { code, output } = await startScript(t, HELLO, environment(receiver.url)).done;
+    const { code, output } = await startScript(t, HELLO, variablesFor(receiver.url)).done;
     assert.deepEqual([code, output], [0, "true true 0 0"]);
     assert.deepEqual((await receiver.rows()).map(({ name }) => name).toSorted(), ["fails", "inner", "outer"]);
   });
@@ -300,7 +295,7 @@ describe("the process-wide client", () => {
   });
 
   test("with a variable that cannot be used everything runs, with one warning that names it", async (t) => {
-    const { code, output } = await startScript(t, HELLO, environment("not a url")).done;
+    const { code, output } = await startScript(t, HELLO, variablesFor("not a url")).done;
     assert.equal(code, 0, output);
     const [warning, line, ...more] = output.split("\n").toSorted((a, b) => b.length - a.length);
     assert.match(warning, /^langfuse-edge: baseUrl \(LANGFUSE_BASE_URL\) must be .*: tracing is disabled$/);
@@ -317,7 +312,7 @@ describe("the process-wide client", () => {
         const { step } = await import("langfuse-edge");
         const result = await step("root", (root) => step("child", () => step("orphan", () => "result"), { parent: root }));
         if (result !== "result") throw new Error(result);`;
-      const { code, output } = await startScript(t, source, environment(receiver.url)).done;
+      const { code, output } = await startScript(t, source, variablesFor(receiver.url)).done;
       assert.deepEqual([code, output], [0, ""]);
       const [root, child, orphan] = await Promise.all(["root", "child", "orphan"].map(rowNamed));
       assert.deepEqual([root.parentObservationId, child.parentObservationId, orphan.parentObservationId], [null, root.id, null]);

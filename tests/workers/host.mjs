@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { supportedCompatibilityDate as NEWEST } from "miniflare";
 
 import { ROOT } from "../js/support/program.mjs";
-import { KEYS, startReceiver } from "../js/support/receiver.mjs";
+import { startReceiver, variablesFor } from "../js/support/receiver.mjs";
 import { until } from "../js/support/until.mjs";
 import { bundle, isComplaint, workersFor } from "../js/support/workerd.mjs";
 
@@ -36,9 +36,7 @@ export async function startHost({ compatibilityDate = NEWEST, compatibilityFlags
   t.after(() => receiver.stop("SIGKILL"));
   const [traced, plain, gateway, consumer, worker, unwrapped, rust] = await bundles;
   const env = {
-    LANGFUSE_PUBLIC_KEY: KEYS.publicKey,
-    LANGFUSE_SECRET_KEY: KEYS.secretKey,
-    LANGFUSE_BASE_URL: receiver.url,
+    ...variablesFor(receiver.url),
     LANGFUSE_TIMEOUT: "1",
     BUDGET_MS: 3000,
     ...bindings,

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 
 import { start } from "./program.mjs";
+import { variablesFor } from "./receiver.mjs";
 import { until } from "./until.mjs";
 
 const BOOTSTRAP = fileURLToPath(new URL("lambda-bootstrap.mjs", import.meta.url));
@@ -38,13 +39,10 @@ export async function startLambda(t, receiver, env = {}) {
   });
   api.listen(0, "127.0.0.1");
   await once(api, "listening");
-  const { publicKey, secretKey, baseUrl } = receiver.options;
   const lambda = start(process.execPath, [BOOTSTRAP, FUNCTION], {
     AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${api.address().port}`,
     AWS_LAMBDA_FUNCTION_NAME: "orders",
-    LANGFUSE_PUBLIC_KEY: publicKey,
-    LANGFUSE_SECRET_KEY: secretKey,
-    LANGFUSE_BASE_URL: baseUrl,
+    ...variablesFor(receiver.url),
     LANGFUSE_TIMEOUT: "1",
     ...env,
   });

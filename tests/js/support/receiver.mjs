@@ -9,6 +9,8 @@ export const BIN = process.env.LANGFUSE_EDGE_BIN ?? join(ROOT, "target/debug/lan
 delete process.env.GITHUB_SHA;
 
 export const KEYS = { publicKey: "pk-lf-dev", secretKey: "sk-lf-dev" };
+/** The environment of a program that sends to such a URL. */
+export const variablesFor = (url) => ({ LANGFUSE_PUBLIC_KEY: KEYS.publicKey, LANGFUSE_SECRET_KEY: KEYS.secretKey, LANGFUSE_BASE_URL: url });
 
 /** Starts one on a free port; `stop` resolves with its exit code. */
 export async function startReceiver(flags = []) {
