@@ -1,8 +1,7 @@
 //! Examples, run against the receiver as its first lines say, and without Langfuse.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use axum::Router;
 use axum::extract::{Path as UrlPath, State};
@@ -11,6 +10,7 @@ use axum::routing::{get, post};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::program::{Program, traced};
 use crate::receiver::Receiver;
 
 #[test]
@@ -110,31 +110,21 @@ async fn the_email_workflow_example_says_what_a_message_was_not_answered_of() {
 
 /// The model of the email workflow in both languages.
 struct ScriptedLlm {
-    process: Child,
+    _program: Program,
     variable: String,
 }
 
 impl ScriptedLlm {
     fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/cloudflare-worker/llm-endpoint.mjs");
-        let node = Command::new("node").arg(script).stdout(Stdio::piped()).spawn();
-        let mut process = node.expect("there is Node.js");
-        let mut variable = String::new();
-        let stdout = process.stdout.take().expect("its output is piped");
-        BufReader::new(stdout).read_line(&mut variable).expect("it says where it listens");
-        Self { process, variable }
+        let mut program = Program::start(Command::new("node").arg(script));
+        let variable = program.line();
+        Self { _program: program, variable }
     }
 
     fn answers<'a>(&self, example: &'a mut Command) -> &'a mut Command {
         let (name, value) = self.variable.trim().split_once('=').expect("a variable");
         example.env("OPENAI_API_KEY", "scripted").env(name, value)
-    }
-}
-
-impl Drop for ScriptedLlm {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
 
@@ -232,15 +222,4 @@ fn output(example: &mut Command) -> String {
     let output = example.output().expect("`cargo test` builds the examples, unless it is given `--test`");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("it prints text")
-}
-
-/// As somebody who has copied what the receiver says into a shell.
-pub(crate) fn traced(example: &str, url: &str) -> Command {
-    let examples = Path::new(env!("CARGO_BIN_EXE_langfuse-edge")).with_file_name("examples");
-    let mut command = Command::new(examples.join(example));
-    command
-        .env("LANGFUSE_PUBLIC_KEY", "pk-lf-dev")
-        .env("LANGFUSE_SECRET_KEY", "sk-lf-dev")
-        .env("LANGFUSE_BASE_URL", url);
-    command
 }

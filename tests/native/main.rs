@@ -15,6 +15,7 @@ mod open;
 #[cfg(unix)]
 mod process;
 mod process_wide;
+mod program;
 mod receiver;
 #[cfg(feature = "macros")]
 mod refusals;

@@ -1,13 +1,12 @@
 //! Processes that really end, in every way a process can.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::program::{Program, path_of, sending_to, traced};
 use crate::receiver::Receiver;
 use crate::sink::Sink;
 
@@ -54,7 +53,7 @@ async fn a_program_that_panics_delivers_the_observation_that_failed() {
 async fn a_signal_flushes_and_then_ends_the_process_with_its_number() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let receiver = Receiver::start();
-        let mut program = Program::start("signal", &receiver.url);
+        let mut program = start("signal", &receiver.url);
         program.says("ready");
 
         program.send(signal);
@@ -67,7 +66,7 @@ async fn a_signal_flushes_and_then_ends_the_process_with_its_number() {
 async fn a_second_signal_ends_a_process_at_once_that_waits_for_its_flush() {
     let receiver = Receiver::start();
     receiver.fault(r#"{"hang": true}"#).await;
-    let mut program = Program::start("signal", &receiver.url);
+    let mut program = start("signal", &receiver.url);
     program.says("ready");
     program.send("INT");
     while receiver.state("requests").await == 0 {
@@ -84,7 +83,7 @@ async fn a_second_signal_ends_a_process_at_once_that_waits_for_its_flush() {
 #[tokio::test]
 async fn who_awaits_the_signal_ends_the_process_and_what_it_records_until_then_is_delivered() {
     let receiver = Receiver::start();
-    let mut program = Program::start("graceful-signal", &receiver.url);
+    let mut program = start("graceful-signal", &receiver.url);
     program.says("ready");
 
     program.send("TERM");
@@ -94,7 +93,7 @@ async fn who_awaits_the_signal_ends_the_process_and_what_it_records_until_then_i
 
 #[test]
 fn a_second_signal_ends_a_process_at_once_that_does_not_end_by_itself() {
-    let mut program = Program::start("stuck-after-a-signal", "http://127.0.0.1:9");
+    let mut program = start("stuck-after-a-signal", "http://127.0.0.1:9");
     program.says("ready");
     program.send("TERM");
     program.says("asked");
@@ -108,11 +107,12 @@ fn a_second_signal_ends_a_process_at_once_that_does_not_end_by_itself() {
 async fn a_process_without_file_descriptors_keeps_its_records_until_it_has_some() {
     let receiver = Receiver::start();
     let mut shell = Command::new("sh");
-    shell.args(["-c", r#"ulimit -n 64; exec "$0" descriptors"#]).arg(path());
+    shell.args(["-c", r#"ulimit -n 64; exec "$0" descriptors"#]).arg(path_of("ends")).stderr(Stdio::null());
 
-    let mut program = Program::spawn(shell, &receiver.url);
+    let mut program = Program::start(sending_to(&receiver.url, &mut shell));
 
-    program.says_something_like("retained 1, delivered 1, the HTTP client cannot be made");
+    let line = program.line();
+    assert!(line.starts_with("retained 1, delivered 1, the HTTP client cannot be made"), "{line}");
     assert_eq!((program.end().code(), receiver.state("observations").await), (Some(0), 1));
 }
 
@@ -121,20 +121,20 @@ fn a_process_without_a_network_ends_within_its_bounds() {
     let receiver = Receiver::start();
     let url = receiver.url.clone();
     drop(receiver);
-    let start = Instant::now();
-    let mut program = Program::start("network", &url);
+    let begun = Instant::now();
+    let mut program = start("network", &url);
 
     program.says("retained 1");
 
     assert_eq!(program.end().code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(10), "300 ms for the flush, 5 s for the last clone");
+    assert!(begun.elapsed() < Duration::from_secs(10), "300 ms for the flush, 5 s for the last clone");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn an_hour_of_work_leaves_no_memory_behind() {
     let sink = Sink::start();
-    let mut program = Program::start("hour", &sink.url());
+    let mut program = start("hour", &sink.url());
 
     let line = program.line();
 
@@ -148,10 +148,10 @@ fn an_hour_of_work_leaves_no_memory_behind() {
 #[test]
 fn bodies_are_compressed_when_that_is_asked_for_and_go_through_the_proxy_of_the_environment() {
     let sink = Sink::start();
-    let mut command = Command::new(path());
-    command.arg("send").env("http_proxy", sink.url()).env("LANGFUSE_OTEL_COMPRESSION", "gzip");
+    let mut command = ends("send", "http://langfuse.invalid/path");
+    command.env("http_proxy", sink.url()).env("LANGFUSE_OTEL_COMPRESSION", "gzip");
 
-    let mut program = Program::spawn(command, "http://langfuse.invalid/path");
+    let mut program = Program::start(&mut command);
 
     program.says("delivered 1");
     assert_eq!(program.end().code(), Some(0));
@@ -165,10 +165,9 @@ fn bodies_are_compressed_when_that_is_asked_for_and_go_through_the_proxy_of_the_
 async fn a_compressed_body_is_understood() {
     for (compression, encoding) in [("gzip", "\"gzip\""), ("none", "null"), ("", "null")] {
         let receiver = Receiver::start();
-        let mut command = Command::new(path());
-        command.arg("send").env("LANGFUSE_OTEL_COMPRESSION", compression);
+        let mut command = ends("send", &receiver.url);
 
-        let mut program = Program::spawn(command, &receiver.url);
+        let mut program = Program::start(command.env("LANGFUSE_OTEL_COMPRESSION", compression));
 
         program.says("delivered 1");
         assert_eq!(program.end().code(), Some(0));
@@ -180,71 +179,16 @@ async fn a_compressed_body_is_understood() {
 
 /// Runs the program to its end.
 fn run(way: &str, receiver: &Receiver) -> ExitStatus {
-    Program::start(way, &receiver.url).end()
+    start(way, &receiver.url).end()
 }
 
-/// A process of `programs/ends.rs`, which is killed when its test fails.
-struct Program {
-    process: Child,
-    stdout: BufReader<std::process::ChildStdout>,
+fn start(way: &str, url: &str) -> Program {
+    Program::start(&mut ends(way, url))
 }
 
-impl Program {
-    fn start(way: &str, url: &str) -> Self {
-        let mut command = Command::new(path());
-        command.arg(way);
-        Self::spawn(command, url)
-    }
-
-    fn spawn(mut command: Command, url: &str) -> Self {
-        let mut process = command
-            .env("LANGFUSE_PUBLIC_KEY", "pk-lf-dev")
-            .env("LANGFUSE_SECRET_KEY", "sk-lf-dev")
-            .env("LANGFUSE_BASE_URL", url)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("`cargo test` builds the examples, unless it is given `--test`");
-        let stdout = BufReader::new(process.stdout.take().expect("its output is piped"));
-        Self { process, stdout }
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("it says something");
-        line
-    }
-
-    fn says(&mut self, line: &str) {
-        assert_eq!(self.line(), format!("{line}\n"));
-    }
-
-    fn says_something_like(&mut self, beginning: &str) {
-        let line = self.line();
-        assert!(line.starts_with(beginning), "{line}");
-    }
-
-    fn send(&self, signal: &str) {
-        let id = self.process.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &id]).status().expect("there is a shell");
-        assert!(status.success(), "it is alive");
-    }
-
-    fn end(&mut self) -> ExitStatus {
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).expect("it prints text");
-        assert_eq!(rest, "");
-        self.process.wait().expect("it ends")
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-fn path() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_langfuse-edge")).with_file_name("examples/ends")
+/// `programs/ends.rs`.
+fn ends(way: &str, url: &str) -> Command {
+    let mut command = traced("ends", url);
+    command.arg(way).stderr(Stdio::null());
+    command
 }

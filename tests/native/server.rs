@@ -1,9 +1,8 @@
 //! The server of the examples: real runs, real signals, and nothing unaccounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::examples::traced;
+use crate::program::{Program, traced};
 use crate::receiver::Receiver;
 
 const ABORTED: &str = "aborted: the server is ending";
@@ -152,8 +151,8 @@ async fn a_signal_in_the_middle_of_fifty_runs_leaves_nothing_unaccounted_for() {
     }
 
     let asked = Instant::now();
-    server.send("TERM");
-    let line = server.line();
+    server.program.send("TERM");
+    let line = server.program.line();
     assert!(line.starts_with("ending: ") && line.ends_with(" runs have 3 s to finish\n"), "{line}");
     let refused = server.post(r#"{"topic": "tea"}"#).await;
     assert_eq!(refused.status(), 503);
@@ -165,7 +164,7 @@ async fn a_signal_in_the_middle_of_fifty_runs_leaves_nothing_unaccounted_for() {
         let told = if summary["status"] == "done" { &mut done } else { &mut aborted };
         told.insert(id, steps.iter().map(|(_, data)| data.clone()).collect::<Vec<_>>());
     }
-    let (status, rest) = server.rest();
+    let (status, rest) = server.program.rest();
 
     assert_eq!(status.code(), Some(0));
     assert!(long.iter().all(|id| aborted.contains_key(id)) && !done.is_empty(), "{} were done", done.len());
@@ -199,13 +198,13 @@ async fn a_second_signal_ends_the_server_at_once() {
         let receiver = Receiver::start();
         let mut server = Server::start(&receiver, 600);
         server.run(r#"{"topic": "tea", "sections": 255}"#).await;
-        server.send("TERM");
-        assert_eq!(server.line(), "ending: 1 runs have 600 s to finish\n");
+        server.program.send("TERM");
+        assert_eq!(server.program.line(), "ending: 1 runs have 600 s to finish\n");
 
         let asked = Instant::now();
-        server.send(signal);
+        server.program.send(signal);
 
-        let (status, rest) = server.rest();
+        let (status, rest) = server.program.rest();
         assert_eq!((status.code(), rest.as_str()), (Some(code), ""), "{signal}");
         assert!(asked.elapsed() < Duration::from_secs(5));
     }
@@ -229,9 +228,9 @@ async fn of_a_server_that_is_killed_every_step_is_there_that_it_has_told_of() {
         heard.recv().await.expect("they are followed");
     }
 
-    server.send("KILL");
+    server.program.send("KILL");
 
-    assert_eq!(server.rest().0.signal(), Some(SIGKILL));
+    assert_eq!(server.program.rest().0.signal(), Some(SIGKILL));
     let traces = traces(&receiver).await;
     let mut flushed = 0;
     while let Some(watched) = watched.join_next().await {
@@ -306,12 +305,11 @@ fn text(value: &Value) -> String {
 
 type Told = (String, Value);
 
-/// A process of the example, which is killed when its test fails.
+/// The example `server`.
 struct Server {
     url: String,
     http: reqwest::Client,
-    process: Child,
-    stdout: BufReader<ChildStdout>,
+    program: Program,
 }
 
 impl Server {
@@ -320,18 +318,11 @@ impl Server {
     }
 
     fn spawn(example: &mut Command, grace_seconds: u16) -> Self {
-        let mut process = example
-            .env("PORT", "0")
-            .env("GRACE_SECONDS", grace_seconds.to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("`cargo test` builds the examples, unless it is given `--test`");
-        let stdout = BufReader::new(process.stdout.take().expect("its output is piped"));
-        let mut server = Self { url: String::new(), http: reqwest::Client::new(), process, stdout };
-        let line = server.line();
-        server.url = line.trim().strip_prefix("listening on ").expect("it says where it listens").to_owned();
-        server
+        example.env("PORT", "0").env("GRACE_SECONDS", grace_seconds.to_string()).stderr(Stdio::null());
+        let mut program = Program::start(example);
+        let line = program.line();
+        let url = line.trim().strip_prefix("listening on ").expect("it says where it listens").to_owned();
+        Self { url, http: reqwest::Client::new(), program }
     }
 
     async fn post(&self, order: &str) -> reqwest::Response {
@@ -380,37 +371,11 @@ impl Server {
         }
     }
 
-    fn send(&self, signal: &str) {
-        let id = self.process.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &id]).status().expect("there is a shell");
-        assert!(status.success(), "it is alive");
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("it says something");
-        line
-    }
-
-    /// How it ends, and what it says until then.
-    fn rest(&mut self) -> (ExitStatus, String) {
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).expect("it prints text");
-        (self.process.wait().expect("it ends"), rest)
-    }
-
     /// Tells it to end; what it says of it, when it ends well.
     fn end(&mut self, signal: &str) -> String {
-        self.send(signal);
-        let (status, rest) = self.rest();
+        self.program.send(signal);
+        let (status, rest) = self.program.rest();
         assert_eq!(status.code(), Some(0), "{rest}");
         rest
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }

@@ -1,8 +1,5 @@
 //! Spans and events of `tracing`, as observations.
 
-use std::path::Path;
-use std::process::Command;
-
 use langfuse_edge::{Langfuse, LangfuseLayer};
 use serde_json::{Value, json};
 use tracing::field::Empty;
@@ -11,6 +8,7 @@ use tracing::{Dispatch, Instrument as _, debug_span, error, info, info_span, ins
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 
+use crate::program::traced;
 use crate::receiver::Receiver;
 
 #[tokio::test]
@@ -180,13 +178,8 @@ async fn spans_may_be_left_in_any_order() {
 #[tokio::test]
 async fn the_clients_own_requests_are_not_recorded_and_what_is_logged_is() {
     let receiver = Receiver::start();
-    let program = Path::new(env!("CARGO_BIN_EXE_langfuse-edge")).with_file_name("examples/everything");
 
-    let status = Command::new(program)
-        .env("LANGFUSE_PUBLIC_KEY", "pk-lf-dev")
-        .env("LANGFUSE_SECRET_KEY", "sk-lf-dev")
-        .env("LANGFUSE_BASE_URL", receiver.url.replace("127.0.0.1", "localhost"))
-        .status();
+    let status = traced("everything", &receiver.url.replace("127.0.0.1", "localhost")).status();
 
     assert!(status.expect("`cargo test` builds the examples, unless it is given `--test`").success());
     let trees = receiver.trees().await;
