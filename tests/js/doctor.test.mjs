@@ -11,7 +11,7 @@ import { describe, test } from "node:test";
 
 import { CLOUD } from "../../pkg/dist/doctor-server.js";
 import { certificates } from "./support/certificate.mjs";
-import { nobodyListens } from "./support/http-server.mjs";
+import { addressFor, nobodyListens } from "./support/http-server.mjs";
 import { ROOT, start } from "./support/program.mjs";
 import { BIN, receiverFor, variablesFor } from "./support/receiver.mjs";
 
@@ -148,13 +148,7 @@ describe("both programs agree", () => {
       });
       asked.pipe(passed);
     });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    t.after(() => {
-      server.close();
-      server.closeAllConnections();
-    });
-    const baseUrl = `https://127.0.0.1:${server.address().port}`;
+    const baseUrl = `https://${await addressFor(t, server)}`;
     const { checks } = await both("✓✓✓✗–––––––", { baseUrl });
     assert.match(checks[3].fix, /trusts who signed it/);
 

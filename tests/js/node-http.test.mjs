@@ -1,6 +1,5 @@
 // What carries requests in Node.js: `node:http`, unless somebody has a say in what `fetch` does.
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { createServer } from "node:https";
 import { afterEach, test } from "node:test";
 
@@ -8,7 +7,7 @@ import { Langfuse } from "langfuse-edge";
 import { Agent, MockAgent, getGlobalDispatcher, setGlobalDispatcher } from "undici";
 
 import { certificates } from "./support/certificate.mjs";
-import { httpServerFor } from "./support/http-server.mjs";
+import { addressFor, httpServerFor } from "./support/http-server.mjs";
 import { startScript } from "./support/program.mjs";
 import { KEYS } from "./support/receiver.mjs";
 
@@ -84,13 +83,7 @@ test("a server whose certificate authority only fetch knows is reached by fetch,
     request.resume().on("end", () => response.end());
   });
   server.on("tlsClientError", () => refused++);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  const url = `https://127.0.0.1:${server.address().port}`;
+  const url = `https://${await addressFor(t, server)}`;
 
   setGlobalDispatcher(new Agent({ connect: { ca } }));
   const langfuse = recorded(url);
@@ -107,10 +100,7 @@ test("a server that neither node:http nor fetch trusts gets nothing", async (t) 
   const { cert, key } = certificates();
   let requests = 0;
   const server = createServer({ cert, key }, () => requests++);
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  t.after(() => server.close());
-  const report = await recorded(`https://127.0.0.1:${server.address().port}`).flush({ timeoutMs: 300 });
+  const report = await recorded(`https://${await addressFor(t, server)}`).flush({ timeoutMs: 300 });
   assert.deepEqual([report.ok, report.retained, report.lastStatus, requests], [false, 1, 0, 0]);
 });
 

@@ -18,14 +18,20 @@ export async function httpServerFor(t, answer) {
     answer(request, response, body);
   });
   server.on("connection", () => counts.connections++);
+  const address = await addressFor(t, server);
+  const open = () => new Promise((resolve, reject) => server.getConnections((error, n) => (error ? reject(error) : resolve(n))));
+  return { url: `http://${address}`, counts, open };
+}
+
+/** Where a server of Node.js listens from now on, until the test ends. */
+export async function addressFor(t, server) {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => {
     server.close();
     server.closeAllConnections();
   });
-  const open = () => new Promise((resolve, reject) => server.getConnections((error, n) => (error ? reject(error) : resolve(n))));
-  return { url: `http://127.0.0.1:${server.address().port}`, counts, open };
+  return `127.0.0.1:${server.address().port}`;
 }
 
 /** An address of this machine where nothing listens. */
