@@ -24,14 +24,6 @@ pub(crate) struct Parent {
     pub(crate) start: Timestamp,
 }
 
-#[cfg(all(target_arch = "wasm32", feature = "js"))]
-impl Parent {
-    /// An observation that has ended, and is not kept any more.
-    pub(crate) fn ended(context: SpanContext) -> Self {
-        Self { context, trace: Arc::default(), start: Timestamp::default() }
-    }
-}
-
 /// Describes an observation before it starts.
 #[derive(Debug)]
 #[must_use = "an observation is recorded once it is started and ended"]
@@ -257,12 +249,12 @@ impl Drop for Observation {
 /// have ended, and does not end when a handle is dropped.
 #[derive(Clone, Debug)]
 pub struct ObservationHandle {
-    langfuse: Langfuse,
-    context: SpanContext,
-    trace: Arc<TraceAttributes>,
-    start: Timestamp,
+    pub(crate) langfuse: Langfuse,
+    pub(crate) context: SpanContext,
+    pub(crate) trace: Arc<TraceAttributes>,
+    pub(crate) start: Timestamp,
     /// None when it is not recorded, or was when it started.
-    place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 impl ObservationHandle {
@@ -379,21 +371,6 @@ impl ObservationHandle {
         {
             change(observation);
         }
-    }
-
-    /// Of the observation that has this number, as long as it is open.
-    #[cfg(all(target_arch = "wasm32", feature = "js"))]
-    pub(crate) fn numbered(langfuse: &Langfuse, number: u64) -> Option<Self> {
-        let open = langfuse.enabled()?.open();
-        let (place, ObservationData { context, trace, start, .. }) = open.numbered(number)?;
-        let (context, trace, start) = (*context, Arc::clone(trace), *start);
-        Some(Self { langfuse: langfuse.clone(), context, trace, start, place: Some(place) })
-    }
-
-    /// See [`Place::number`]; 0 when it is not recorded, or was when it started.
-    #[cfg(all(target_arch = "wasm32", feature = "js"))]
-    pub(crate) fn number(&self) -> u64 {
-        self.place.map_or(0, |place| place.number(self.context))
     }
 
     /// Who keeps it while it is open, and where.

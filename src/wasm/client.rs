@@ -14,8 +14,9 @@ use super::host::{self, Account};
 use crate::client;
 use crate::config::Options;
 use crate::exporter::FlushSettings;
-use crate::observation::Level;
+use crate::observation::{Level, ObservationData};
 use crate::recording::{self, ObservationBuilder, ObservationHandle, Parent};
+use crate::time::Timestamp;
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.ts");
@@ -123,13 +124,17 @@ impl Langfuse {
             Some(number) => {
                 self.numbered(number).map(|above| above.as_parent(Arc::clone(above.trace_below())))
             }
-            None => convert::ended(above).map(Parent::ended),
+            None => convert::ended(above).map(|context| Parent {
+                context,
+                trace: Arc::default(),
+                start: Timestamp::default(),
+            }),
         };
         let builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), parent);
         let builder = described(builder, attributes, options);
         let kind = builder.kind.as_str();
         let started = builder.open();
-        self.started.set(started.number());
+        self.started.set(started.place.map_or(0, |place| place.number(started.context)));
         let mut ids = started.trace_id().to_hex();
         ids.push_str(&started.id().to_hex());
         ids.push_str(kind);
@@ -158,7 +163,11 @@ impl Langfuse {
     }
 
     fn numbered(&self, number: f64) -> Option<ObservationHandle> {
-        ObservationHandle::numbered(&self.inner, number as u64)
+        let open = self.inner.enabled()?.open();
+        let (place, ObservationData { context, trace, start, .. }) = open.numbered(number as u64)?;
+        let langfuse = self.inner.clone();
+        let (context, trace, start) = (*context, Arc::clone(trace), *start);
+        Some(ObservationHandle { langfuse, context, trace, start, place: Some(place) })
     }
 
     /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.

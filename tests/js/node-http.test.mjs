@@ -43,7 +43,7 @@ test("requests go through node:http, over one connection, with a length and a na
   }
 });
 
-test("a header of the user's comes before the client's own", async (t) => {
+test("a program may give another user agent", async (t) => {
   let agent;
   const { url } = await httpServerFor(t, ({ headers }, response) => {
     agent = headers["user-agent"];

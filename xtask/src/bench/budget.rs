@@ -34,15 +34,15 @@ const BUDGETS: [Budget; 7] = [
     Budget {
         what: "CPU time of a trace of 2 kB in Node.js, ratio to @langfuse v5",
         value: "cpuOverV5",
-        // In Node.js most of it is `fetch`: see ARCHITECTURE.md.
-        limit: Limit::AtMost(1.1),
+        // Why not 0.3: see ARCHITECTURE.md.
+        limit: Limit::AtMost(0.75),
         noise: 1.2,
         aim: Some(0.2),
     },
     Budget {
         what: "CPU time of a trace of 2 kB in Node.js, ratio to JSON.stringify and fetch alone",
         value: "cpuOverFloor",
-        limit: Limit::AtMost(3.0),
+        limit: Limit::AtMost(2.0),
         noise: 1.3,
         aim: Some(2.0),
     },
