@@ -185,7 +185,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
     }
   }
 
-  /** Starts a child; after a loss of this one, the root of a new trace. Parameters as for `Langfuse.startObservation`. */
+  /** Starts a child, also when it has ended or was lost. Parameters as for `Langfuse.startObservation`. */
   startObservation<Child extends ObservationType = "span">(
     name: string,
     attributes?: AttributesOf<Child> | null,
