@@ -125,7 +125,7 @@ async fn clients_that_come_and_go_and_one_that_stays_leave_neither_memory_nor_th
     let stays = receiver.client();
     let all_threads = threads();
     let mut left = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..7 {
         for round in 0..10 {
             let fault = [r#"{"status": 503, "first": 1}"#, r#"{"reset": true, "first": 1}"#, "{}"][round % 3];
             receiver.fault(fault).await;
@@ -143,7 +143,9 @@ async fn clients_that_come_and_go_and_one_that_stays_leave_neither_memory_nor_th
         timeout(Duration::from_secs(60), gone).await.expect("the threads of clients end");
         left.push(live());
     }
-    let growth = left[3].saturating_sub(left[1]);
+    // Of three, because a connection that is just being closed has its buffers.
+    let least = |some: &[usize]| some.iter().copied().min().unwrap_or_default();
+    let growth = least(&left[4..]).saturating_sub(least(&left[..3]));
     assert!(growth < 16 * 1024, "{left:?}");
 }
 
