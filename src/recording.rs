@@ -83,11 +83,15 @@ impl ObservationBuilder {
 
     /// Continues a trace that began in another process.
     pub fn parent(mut self, context: SpanContext) -> Self {
+        self.set_parent(context);
+        self
+    }
+
+    pub(crate) fn set_parent(&mut self, context: SpanContext) {
         let trace = self.parent.take().map(|parent| parent.trace).unwrap_or_default();
         self.context = None;
         self.parent = Some(Parent { context, trace, start: Timestamp::default() });
         self.parent_is_remote = true;
-        self
     }
 
     /// Continues the trace of a `traceparent` header (W3C Trace Context). Without one, or with one that cannot be read, it is

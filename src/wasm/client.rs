@@ -130,8 +130,8 @@ impl Langfuse {
                 start: Timestamp::default(),
             }),
         };
-        let builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), parent);
-        let builder = described(builder, attributes, options);
+        let mut builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), parent);
+        describe(&mut builder, attributes, options);
         let kind = builder.kind.as_str();
         let started = builder.open();
         self.started.set(started.place.map_or(0, |place| place.number(started.context)));
@@ -295,23 +295,22 @@ impl Drop for Observation {
     }
 }
 
-fn start(builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
-    let builder = described(builder, attributes, options);
+fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
+    describe(&mut builder, attributes, options);
     let kind = builder.kind.as_str();
     Observation { inner: Rc::new(builder.start()), kind }
 }
 
-fn described(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> ObservationBuilder {
+fn describe(builder: &mut ObservationBuilder, attributes: &JsValue, options: &JsValue) {
     let convert::StartOptions { kind, start, parent, context, trace } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
     builder.attributes = convert::attributes(attributes);
     if let Some(parent) = parent {
-        builder = builder.parent(parent);
+        builder.set_parent(parent);
     }
     builder.trace = trace;
     builder.context = context;
-    builder
 }
 
 fn end_at(observation: &ObservationHandle, end: &JsValue) {

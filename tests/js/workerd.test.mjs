@@ -231,7 +231,7 @@ const SCENARIOS = {
         settled += report.delivered + report.dropped;
         assert.equal(report.retained, 0);
       }
-      assert.ok(n > 3, "more than one request was needed");
+      assert.ok(n > 1, "more than one request was needed");
       assert.ok(settled >= recorded, `${settled} of ${recorded}`);
       const { report } = await call({ name: "c", flush: "await" });
       assert.deepEqual([report.ok, report.delivered], [true, 2]);
