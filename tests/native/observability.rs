@@ -243,8 +243,8 @@ async fn at_level_debug_each_flush_says_a_line() {
     assert!(langfuse.flush().await.ok);
 
     let line = "langfuse-edge: flush: 43 delivered, 0 rejected, 0 retained, 0 dropped";
-    assert_eq!(said_with(log::Level::Debug, &["43 delivered"]), [line]);
-    assert!(warnings_with(&["43 delivered"]).is_empty());
+    assert_eq!(said_with(log::Level::Debug, &["flush: 43 delivered"]), [line]);
+    assert!(warnings_with(&["flush: 43 delivered"]).is_empty());
 }
 
 #[tokio::test]
