@@ -225,10 +225,10 @@ async fn what_could_not_be_delivered_is_said_in_one_warning_and_is_in_the_report
     assert_eq!((report.ok, report.delivered, report.retained), (false, 0, 37));
     let said =
         "langfuse-edge: flush: 0 delivered, 0 rejected, 37 retained, 0 dropped: the server answers 503";
-    assert_eq!(warnings_with(&["37 retained"]), [said]);
+    assert_eq!(warnings_with(&[", 37 retained"]), [said]);
     receiver.fault("{}").await;
     assert!(flush_langfuse().await.ok);
-    assert_eq!(warnings_with(&["37 retained"]).len(), 1);
+    assert_eq!(warnings_with(&[", 37 retained"]).len(), 1);
 }
 
 #[tokio::test]
