@@ -176,7 +176,7 @@ export class Lifetime {
     });
     if (!ids) {
       number = 0;
-      this.lost += Number(this.isEnabled);
+      this.lose();
     }
     const observation = new Started<Type>(this, number, ids, trace);
     if (!number) recorded(this);
@@ -191,9 +191,14 @@ export class Lifetime {
       return true;
     });
     recorded(this);
-    if (!isRecorded && this.isEnabled && this.life.held === held) {
-      this.lost++;
+    if (!isRecorded && this.life.held === held) {
+      this.lose();
     }
+  }
+
+  /** A record is lost; none of a client that is disabled or was freed. */
+  lose(): void {
+    this.lost += Number(this.isEnabled);
   }
 
   stats(): Stats {

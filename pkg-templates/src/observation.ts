@@ -179,7 +179,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
       });
       // Lost before it became a record.
       if (!hasEnded && life.held === held) {
-        this.#client.lost++;
+        this.#client.lose();
       }
       recorded(this.#client);
     }

@@ -136,11 +136,14 @@ describe("after a trap", () => {
     const langfuse = new Langfuse(receiver.options);
     const observation = langfuse.startObservation("one");
     observation.free();
+    const open = langfuse.startObservation("open");
     langfuse.free();
     langfuse.free();
     const before = instances.length;
     observation.update({}).startObservation("child").end();
     observation.end();
+    open.update({}).startObservation("below").end();
+    open.end();
     record(langfuse, 3);
     assert.deepEqual(loss(await langfuse.flush()), lost(0));
     assert.deepEqual([langfuse.enabled, instances.length], [false, before]);
