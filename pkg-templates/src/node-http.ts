@@ -29,7 +29,8 @@ const reachedByFetch = new Set<string>();
 
 /** As `fetch`, of a POST. */
 export function send(url: string, init: Init): Promise<Answer> {
-  return isFetchAsNodeHasIt() && !reachedByFetch.has(new URL(url).origin) ? post(new URL(url), init) : fetch(url, init);
+  const target = isFetchAsNodeHasIt() && new URL(url);
+  return target && !reachedByFetch.has(target.origin) ? post(target, init) : fetch(url, init);
 }
 
 function isFetchAsNodeHasIt(): boolean {

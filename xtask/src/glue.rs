@@ -150,19 +150,6 @@ const OBSERVATION: [&str; 2] = ["export class Observation {\n", "\n}\n"];
 const OBSERVATIONS: [&str; 2] = ["const ObservationFinalization = ", "});\n"];
 const CLOSURES: [&str; 2] = ["const CLOSURE_DTORS = ", "});\n"];
 
-/// Each class has its registry, on hosts that have registries.
-const REGISTRY: [&str; 2] = [
-    "(typeof FinalizationRegistry === 'undefined')
-    ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(",
-    "registryOf(",
-];
-const REGISTRY_OF: &str = "\
-function registryOf(collected) {
-    return typeof FinalizationRegistry === 'undefined' ? { register() {}, unregister() {} } : new FinalizationRegistry(collected);
-}
-";
-
 /// What else the package's glue has no use for, and what stands for it.
 const SHORTER: [(&str, &str); 14] = [
     // The TypeScript layer's classes have their own.
@@ -261,14 +248,9 @@ fn shorten(glue: &str) -> Result<String> {
         );
         glue = glue.replace(through_reflect, directly);
     }
-    ensure!(
-        glue.contains(REGISTRY[0]),
-        "core.js makes its registries in another way: did wasm-bindgen change?"
-    );
-    glue = glue.replace(REGISTRY[0], REGISTRY[1]);
     glue = replace_once(&glue, SEND[0], SEND[1])?;
     let glue = with_arrows(&glue)?;
-    Ok([IMPORT_SEND, &glue, WRITE, NAMES, REGISTRY_OF].concat())
+    Ok([IMPORT_SEND, &glue, WRITE, NAMES].concat())
 }
 
 /// With arrow functions for [`FUNCTIONS`].
