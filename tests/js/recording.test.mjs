@@ -4,7 +4,6 @@ import { after, before, beforeEach, describe, test } from "node:test";
 
 import { Langfuse } from "langfuse-edge";
 
-import { startScript } from "./support/program.mjs";
 import { startReceiver } from "./support/receiver.mjs";
 
 const TRACE_ID = "0af7651916cd43dd8448eb211c80319c";

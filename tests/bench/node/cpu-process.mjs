@@ -1,6 +1,7 @@
 // One client in a process of its own: what a trace costs it, sending included, and how much of it has arrived.
 import { moduleOf } from "./clients.mjs";
 import { payload } from "./payload.mjs";
+import { spentMicros } from "./support/cpu.mjs";
 import { arrivedAll, reset, state } from "./support/state.mjs";
 
 const OBSERVATIONS = 2;
@@ -20,20 +21,15 @@ async function record(count) {
   }
 }
 
-const cpu = () => {
-  const { user, system } = process.cpuUsage();
-  return user + system;
-};
-
-const begin = cpu();
+const begin = spentMicros();
 await record(perFlush);
-const first = (cpu() - begin) / perFlush;
+const first = (spentMicros() - begin) / perFlush;
 await record(warmUp - perFlush);
 await arrivedAll(target);
 await reset(target);
-const before = cpu();
+const before = spentMicros();
 await record(traces);
-const micros = (cpu() - before) / traces;
+const micros = (spentMicros() - before) / traces;
 const { observations } = await state(target);
 const delivered = observations / (traces * OBSERVATIONS);
 console.log(JSON.stringify({ first, micros: micros / delivered, delivered }));

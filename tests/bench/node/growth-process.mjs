@@ -1,5 +1,6 @@
 // Our client in a process of its own: CPU time per observation, recording and sending, while one quantity is what it is told to be.
 import { payload } from "./payload.mjs";
+import { spentMicros } from "./support/cpu.mjs";
 
 const { start } = await import("./clients/edge.mjs");
 const { target, waiting = 100, bytes = 200, attributes = 1, requests = 1, total } = JSON.parse(process.argv[2]);
@@ -19,13 +20,9 @@ async function round() {
   );
 }
 
-const cpu = () => {
-  const { user, system } = process.cpuUsage();
-  return user + system;
-};
 const rounds = Math.max(1, Math.round(total / waiting));
 for (let done = 0; done < rounds; done++) await round();
-const before = cpu();
+const before = spentMicros();
 for (let done = 0; done < rounds; done++) await round();
-console.log(JSON.stringify({ micros: (cpu() - before) / (rounds * waiting) }));
+console.log(JSON.stringify({ micros: (spentMicros() - before) / (rounds * waiting) }));
 process.exit();
