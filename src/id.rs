@@ -147,18 +147,16 @@ pub(crate) fn encode_hex(bytes: &[u8]) -> String {
 }
 
 fn decode_hex(text: &[u8], bytes: &mut [u8]) -> bool {
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    };
-    text.len() == bytes.len() * 2
-        && text.chunks_exact(2).zip(bytes).all(|(pair, byte)| match (nibble(pair[0]), nibble(pair[1])) {
-            (Some(high), Some(low)) => {
-                *byte = high << 4 | low;
-                true
-            }
-            _ => false,
-        })
+    let mut digits = text.iter();
+    for byte in bytes {
+        for _ in 0..2 {
+            let value = match digits.next() {
+                Some(digit @ b'0'..=b'9') => digit - b'0',
+                Some(digit @ (b'a'..=b'f' | b'A'..=b'F')) => (digit & 0xf) + 9,
+                _ => return false,
+            };
+            *byte = *byte << 4 | value;
+        }
+    }
+    digits.next().is_none()
 }

@@ -53,13 +53,16 @@ impl ObservationKind {
         Self::ALL[self as usize].1
     }
 
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+
     /// Reads a kind's name.
     ///
     /// # Errors
     /// [`Error::is_configuration`] when there is no such kind.
     pub fn parse(name: &str) -> Result<Self, Error> {
-        let known = Self::ALL.iter().find(|(_, known)| *known == name);
-        known.map(|(kind, _)| *kind).ok_or_else(|| {
+        Self::named(name).ok_or_else(|| {
             Error::configuration(
                 "asType must be one of span, generation, event, agent, tool, chain, retriever, evaluator, embedding, guardrail",
             )

@@ -19,18 +19,6 @@ const TOO_LONG: &str = "never ended: open for more than 1 h";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(u32);
 
-/// More than there are places.
-const PLACES: u64 = 1 << 14;
-
-impl Place {
-    /// The place and the observation there as one number, which is not 0 and which JavaScript has exactly.
-    #[must_use]
-    pub fn number(self, context: SpanContext) -> u64 {
-        let [.., a, b, c, d] = *context.observation_id.as_bytes();
-        u64::from(u32::from_be_bytes([a, b, c, d])) * PLACES + u64::from(self.0)
-    }
-}
-
 /// The open observations of a client.
 pub struct Open {
     clock: SteadyClock,
@@ -87,14 +75,6 @@ impl Open {
     pub fn get(&mut self, place: Place, context: SpanContext) -> Option<&mut ObservationData> {
         let slot = self.slots.get_mut(place.0 as usize)?;
         slot.observation.as_deref_mut().filter(|observation| observation.context == context)
-    }
-
-    /// The observation that has this [`number`](Place::number), as long as it is open.
-    #[must_use]
-    pub fn numbered(&self, number: u64) -> Option<(Place, &ObservationData)> {
-        let place = Place((number % PLACES) as u32);
-        let observation = self.slots.get(place.0 as usize)?.observation.as_deref()?;
-        (place.number(observation.context) == number).then_some((place, observation))
     }
 
     /// Takes an observation that ends; none when it has ended before.

@@ -15,7 +15,7 @@ import { current } from "./context.js";
 import type { WaitUntil } from "./hosts.js";
 import { Lifetime } from "./lifetime.js";
 import type { Mask } from "./mask.js";
-import { hasParent, type AttributesOf, type Observation, type StartObservationOptions } from "./observation.js";
+import { hasParent, Observation, type AttributesOf, type StartObservationOptions } from "./observation.js";
 import { serverOf } from "./project.js";
 import { Scores } from "./score.js";
 
@@ -59,7 +59,7 @@ type OwnOptions = Pick<LangfuseOptions, "mask" | "additionalHeaders" | "exportMo
  * `process.exit()` nor a crash waits for that: see `flushOnSignals` for SIGTERM and SIGINT.
  *
  * A defect of the WebAssembly module below (a trap), or a lack of stack, costs the records that are not delivered yet:
- * the next flush reports them as dropped, with the reason `state_lost`. The client goes on with a new instance.
+ * the next flush reports them as dropped, with the reason `state_lost`. The client goes on with a new instance, and so does what is open.
  */
 export class Langfuse {
   readonly #client: Lifetime;
@@ -142,7 +142,7 @@ export class Langfuse {
     if (own?.observation && !hasParent(options)) {
       return own.observation.startObservation(name, attributes, options);
     }
-    return this.#client.observe(undefined, undefined, own?.propagated, name, attributes, options);
+    return Observation.start(this.#client, undefined, name, attributes, options);
   }
 
   /**

@@ -6,21 +6,15 @@ import { Langfuse as CoreClient } from "./core.js";
 import type {
   FlushOptions,
   FlushReport,
-  ObservationAttributes,
-  ObservationType,
   ScoreBody,
-  StartObservationOptions as CoreStartOptions,
   Stats,
-  TraceAttributes,
 } from "./core.js";
-import { attributesAsText, read, traceAsText } from "./attributes.js";
 import type { WaitUntil } from "./hosts.js";
 import { discard, generation, giveUp, guarded } from "./instance.js";
 import type { Mask } from "./mask.js";
-import { parentOf, Started, type Observation, type StartObservationOptions } from "./observation.js";
+import type { Observation } from "./observation.js";
 import { askForProject } from "./project.js";
 import { shared } from "./shared.js";
-import type { SpanContext } from "./trace-id.js";
 
 /**
  * What is known of a client in one instance when that is lost. The core has it for as long as its client lives, so it leads to
@@ -38,36 +32,25 @@ interface Life {
   readonly [variable: `LANGFUSE_${string}`]: string;
 }
 
-/**
- * The core's client with what its types do not show. It knows open observations by numbers: it frees what it has of one when
- * that ends, which no garbage collector has to tell it.
- */
-export interface Core extends CoreClient {
+/** The core's client with what its types do not show. */
+interface Core extends CoreClient {
   keepAccount(life: Life): void;
   countLost(records: number): void;
-  /** Gives trace id, id and type of what it starts in one text. */
-  start(
-    name: string,
-    attributes: ObservationAttributes | null | undefined,
-    options: CoreStartOptions | undefined,
-    above: number | SpanContext | undefined,
-  ): string;
-  /** The number of what was started last; 0 if it is not open. */
-  readonly started: number;
-  /** Does this to an open observation, and gives whether it was open. */
-  act(number: number, step: Step, value?: unknown, asType?: ObservationType): boolean;
+  /** Whether observations of this trace are recorded, as the sample rate has it. */
+  keeps(traceId: string): boolean;
+  /**
+   * Records an observation that has ended: what it says as `attributes.ts` puts it together, how long that is, and when it began
+   * and ended, in milliseconds since 1970.
+   */
+  record(said: string, length: number, start: number, end: number): void;
 }
 
-/** What the core can do to an open observation. */
-export const enum Step {
-  /** Nothing. */
-  Ask,
-  Update,
-  UpdateTrace,
-  End,
-  /** As `End`, with a warning that nobody did. */
-  Abandon,
-}
+/** So many observations of a client may be open. */
+const MOST_OPEN = 10_000;
+/** An observation may be open for so long. */
+const LONGEST_OPEN_MS = 3_600_000;
+/** Of the clock by which that is told. */
+const LONGEST_STEP_MS = 900_000;
 
 /** A client for as long as its user has it: how to make the core's again, and what was lost. */
 export class Lifetime {
@@ -88,6 +71,10 @@ export class Lifetime {
   /** See `register.ts`. */
   turn = 0;
   waiting = 0;
+  /** Observations that have not ended, and when they started by the clock, the oldest first. */
+  readonly open = new Map<Observation, number>();
+  #clock = 0;
+  #now = 0;
 
   /** `make` is absent when the client is not to be made again. */
   constructor(
@@ -140,60 +127,75 @@ export class Lifetime {
     return this.wrapped;
   }
 
-  /**
-   * `above` is how the core knows the observation that this is a child of: by its number while it is open, when the core has the
-   * child say of the trace what is `inherited`, else by its ids.
-   */
-  observe<Type extends ObservationType>(
-    above: ((core: Core) => number | SpanContext) | undefined,
-    inherited: TraceAttributes | undefined,
-    trace: TraceAttributes | undefined,
-    name: string,
-    attributes: ObservationAttributes | null | undefined,
-    options: StartObservationOptions<Type> | null | undefined,
-  ): Observation<Type> {
-    const text = attributesAsText(attributes, this.mask);
-    let own: CoreStartOptions | undefined;
-    if (options) {
-      own = {
-        asType: read(options, "asType"),
-        startTime: read(options, "startTime"),
-        parentSpanContext: parentOf(options) ?? read(options, "parentSpanContext"),
-        spanContext: read(options, "spanContext"),
-        trace: read(options, "trace"),
-      } satisfies Record<keyof CoreStartOptions, unknown> as CoreStartOptions;
-    }
-    let number = 0;
-    const ids = guarded(() => {
-      const core = this.core();
-      const parent = core && above?.(core);
-      if ((trace || inherited) && (trace !== inherited || typeof parent !== "number")) {
-        own = { ...own, trace: traceAsText(trace ?? {}, this.mask) };
-      }
-      const ids = core?.start(name, text, own, parent);
-      number = core?.started ?? 0;
-      return ids;
-    });
-    if (!ids) {
-      number = 0;
-      this.lose();
-    }
-    const observation = new Started<Type>(this, number, ids, trace);
-    if (!number) recorded(this);
-    return observation;
+  /** Whether observations of this trace are recorded. */
+  keeps(traceId: string): boolean {
+    const isSampling = Number(this.life.LANGFUSE_SAMPLE_RATE) < 1;
+    return this.isEnabled && (!isSampling || !!guarded(() => this.core()?.keeps(traceId)));
   }
 
-  /** Lost when it traps, before it became a record. */
+  /** Knows of an observation that has started, until it ends. */
+  hold(observation: Observation, now: number): void {
+    this.open.set(observation, this.#tick(now));
+    this.#endNeglected();
+  }
+
+  /** Ends what nobody has ended in time. */
+  #endNeglected(): void {
+    for (const [observation, since] of this.open) {
+      const isTooMany = this.open.size > MOST_OPEN;
+      if (!isTooMany && this.#clock - since <= LONGEST_OPEN_MS) {
+        break;
+      }
+      observation.abandon(`never ended: ${isTooMany ? "more than 10000 were open" : "open for more than 1 h"}`);
+    }
+  }
+
+  /**
+   * The clock is never set back, and never leaps by more than a quarter of an hour: outside of a request that of Workers shows 1970,
+   * and what starts there is not an age old when the first request comes.
+   */
+  #tick(now: number): number {
+    this.#clock += Math.min(Math.max(now - this.#now, 0), LONGEST_STEP_MS);
+    this.#now = now;
+    return this.#clock;
+  }
+
+  /** Records an observation that ends. */
+  record(observation: Observation, said: () => string, start: number, end: number): void {
+    this.open.delete(observation);
+    let text: string;
+    try {
+      text = said();
+    } catch {
+      return this.lose(); // It would be longer than a string can be.
+    }
+    this.#record((core) => core.record(text, text.length, start, end));
+  }
+
   score(body: ScoreBody): void {
-    const { held } = this.life;
-    const isRecorded = guarded(() => {
-      this.core()?.createScore(body);
-      return true;
+    this.#record((core) => core.createScore(body));
+  }
+
+  /** Lost when that traps before there is a record; one that there was is lost with all others. */
+  #record(act: (core: Core) => void): void {
+    let life: Life | undefined;
+    let held = 0;
+    const isDone = guarded(() => {
+      if (life && life.held > held) {
+        return true;
+      }
+      const core = this.core();
+      ({ life } = this);
+      ({ held } = life);
+      if (core) {
+        act(core);
+      }
+      return !!core;
     });
-    recorded(this);
-    if (!isRecorded && this.life.held === held) {
+    if (!isDone && !(life && life.held > held)) {
       this.lose();
     }
+    recorded(this);
   }
 
   /** A record is lost; none of a client that is disabled or was freed. */
@@ -210,6 +212,8 @@ export class Lifetime {
     let { life } = this;
     this.waiting = 0;
     shared().endOrphans?.();
+    this.#tick(Date.now());
+    this.#endNeglected();
     const promise = guarded(() => {
       const core = this.core();
       life = this.life;
@@ -258,6 +262,7 @@ export class Lifetime {
   free(): void {
     this.make = undefined;
     this.isEnabled = false;
+    this.open.clear();
     discard(this.wrapped, this.life.generation);
     this.wrapped = undefined;
   }

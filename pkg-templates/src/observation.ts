@@ -2,7 +2,7 @@
 
 /// <reference lib="esnext.disposable" />
 
-import { recorded } from "#process";
+import { warn } from "#process";
 import type { Langfuse } from "./client.js";
 import type {
   ObservationAttributes,
@@ -10,12 +10,11 @@ import type {
   StartObservationOptions as CoreStartOptions,
   TraceAttributes,
 } from "./core.js";
-import { attributesAsText, traceAsText } from "./attributes.js";
+import { entry, joined, millisOf, read, say, saidOfTrace, type SaidOfTrace, type Texts } from "./attributes.js";
 import { current } from "./context.js";
-import { generation, guarded } from "./instance.js";
-import { Step, type Core, type Lifetime } from "./lifetime.js";
+import type { Lifetime } from "./lifetime.js";
 import { mergedTrace } from "./trace.js";
-import { parseTraceparent, traceparentOf, type SpanContext } from "./trace-id.js";
+import { contextOf, randomId, traceparentOf, type SpanContext } from "./trace-id.js";
 
 /** What an observation that is no generation says. */
 export type SpanAttributes = Pick<
@@ -41,54 +40,124 @@ export interface StartObservationOptions<Type extends ObservationType = Observat
   parentSpanContext?: SpanContext | string;
 }
 
-/** The core says what is wrong with it. */
-const NO_CONTEXT: SpanContext = { traceId: "", spanId: "" };
+const TYPES: readonly unknown[] = [
+  "span",
+  "generation",
+  "event",
+  "agent",
+  "tool",
+  "chain",
+  "retriever",
+  "evaluator",
+  "embedding",
+  "guardrail",
+] satisfies ObservationType[];
 
-/** Whether the options name a parent that can be one. What is wrong with another the core says. */
-export function hasParent(options: StartObservationOptions | null | undefined): boolean {
+/** Undefined, after a warning, when there is no such type. */
+function typeOf(asType: unknown): ObservationType | undefined {
+  if (asType === undefined || asType === null || TYPES.includes(asType)) {
+    return (asType ?? undefined) as ObservationType | undefined;
+  }
+  warn(`langfuse-edge: asType must be one of ${TYPES.join(", ")}`);
+  return undefined;
+}
+
+/** Whether the options name a parent that can be one. */
+export const hasParent = (options: StartObservationOptions | null | undefined): boolean =>
+  !!contextOf(read(options, "parentSpanContext") as SpanContext | undefined);
+
+/** The place that an option names; undefined, after a warning, when it cannot be one. */
+function placeIn(options: object | null | undefined, option: keyof CoreStartOptions): SpanContext | undefined {
+  const given = read(options, option) ?? undefined;
+  const place = contextOf(given as SpanContext | undefined);
+  if (given !== undefined && !place) {
+    warn(`langfuse-edge: ${option} is left out: it must have a traceId of 32 and a spanId of 16 hex digits, not all zero`);
+  }
+  return place;
+}
+
+/** A name is a string; anything else is shown as one. */
+function nameOf(name: unknown): string {
   try {
-    const parent = options?.parentSpanContext;
-    if (!parent) return false;
-    const ids = typeof parent === "string" ? parent : `00-${parent.traceId}-${parent.spanId}-00`.toLowerCase();
-    return !!parseTraceparent(ids);
+    return String(name);
   } catch {
-    return false;
+    return "";
   }
 }
 
-/** The context a header names; undefined when the options have none, or have it as the core wants it. */
-export function parentOf(options: StartObservationOptions | null | undefined): SpanContext | undefined {
-  try {
-    const parent = options?.parentSpanContext;
-    return typeof parent === "string" ? (parseTraceparent(parent) ?? NO_CONTEXT) : undefined;
-  } catch {
-    return undefined;
-  }
-}
+const NO_PARENT = "0".repeat(16);
 
 /** An observation. It is recorded when it ends, complete, once. */
 export class Observation<Type extends ObservationType = ObservationType> {
+  /** Its trace's id, 32 hex digits. */
+  readonly traceId: string;
+  /** Its id, 16 hex digits. */
+  readonly id: string;
+  /** What it stands for, such as `generation`. */
+  readonly type: Type;
   readonly #client: Lifetime;
-  readonly #generation = generation;
-  /** How the core knows it while it is open; else 0. */
-  #number: number;
-  /** Trace id, id and type; absent when it could not be started. */
-  readonly #ids: string | undefined;
-  /** What the core has its children say of their trace. */
-  #inherited: TraceAttributes | undefined;
-  #trace: TraceAttributes | undefined;
-  #traceBelow: TraceAttributes | undefined;
+  /** Milliseconds since 1970. */
+  readonly #start: number;
+  /** Its ids, that of the observation above it, and whether that is not of this process, as the core reads them. */
+  readonly #place: string;
+  #isOpen: boolean;
+  /** What it says while it is open. */
+  #texts: Texts;
+  #trace: SaidOfTrace | undefined;
+  /** What children say of their trace. */
+  #traceBelow: SaidOfTrace | undefined;
 
   private constructor(
     client: Lifetime,
-    number: number,
-    ids: string | undefined,
-    trace: TraceAttributes | undefined,
+    above: Observation | undefined,
+    name: string,
+    attributes: ObservationAttributes | null | undefined,
+    options: StartObservationOptions<Type> | null | undefined,
   ) {
+    const remote = placeIn(options, "parentSpanContext");
+    const own = placeIn(options, "spanContext");
+    const type = typeOf(read(options, "asType")) ?? "span";
+    this.traceId = (own ?? remote ?? above)?.traceId ?? randomId(32);
+    this.id = own?.spanId ?? randomId(16);
+    this.type = type as Type;
     this.#client = client;
-    this.#number = number;
-    this.#ids = ids;
-    this.#traceBelow = this.#trace = this.#inherited = trace;
+    this.#place = this.traceId + this.id + (remote?.spanId ?? above?.id ?? NO_PARENT) + (remote || !above ? "1" : "0");
+    const now = Date.now();
+    // A clock that was set back must not let a child begin before its parent.
+    const earliest = above && !remote ? above.#start : 0;
+    this.#start = millisOf(read(options, "startTime")) ?? Math.max(now, earliest);
+
+    const propagated = current(client.langfuse)?.propagated;
+    let trace = above && above.#traceBelow;
+    const said = read(options, "trace") as TraceAttributes | undefined;
+    if (said) {
+      trace = saidOfTrace(said, client.mask);
+    } else if (propagated && propagated !== trace?.attributes) {
+      trace = saidOfTrace(mergedTrace(trace?.attributes, propagated), client.mask);
+    }
+    this.#traceBelow = this.#trace = trace;
+
+    this.#isOpen = client.keeps(this.traceId);
+    this.#texts = { n: nameOf(name), a: type };
+    if (this.#isOpen) {
+      say(this.#texts, attributes, client.mask);
+      if (type === "event") {
+        this.end(this.#start);
+      } else {
+        client.hold(this, now);
+      }
+    }
+  }
+
+  /** Below `above`, or a root. @internal */
+  static start<Type extends ObservationType>(
+    client: Lifetime,
+    above: Observation | undefined,
+    name: string,
+    attributes: ObservationAttributes | null | undefined,
+    options: StartObservationOptions<Type> | null | undefined,
+  ): Observation<Type> {
+    return new Observation(client, above, name, attributes, options);
   }
 
   /** The client that records it. */
@@ -98,27 +167,12 @@ export class Observation<Type extends ObservationType = ObservationType> {
 
   /** Whether it has not ended, as far as its user can tell. @internal */
   get isOpen(): boolean {
-    return this.#number > 0;
-  }
-
-  /** Its id, 16 hex digits. */
-  get id(): string {
-    return this.#ids?.slice(32, 48) ?? "0".repeat(16);
-  }
-
-  /** Its trace's id, 32 hex digits. */
-  get traceId(): string {
-    return this.#ids?.slice(0, 32) ?? "0".repeat(32);
+    return this.#isOpen;
   }
 
   /** The `traceparent` header (W3C Trace Context) that makes another service continue below this observation. */
   get traceparent(): string {
     return traceparentOf(this);
-  }
-
-  /** What it stands for, such as `generation`. */
-  get type(): Type {
-    return (this.#ids?.slice(48) ?? "span") as Type;
   }
 
   /**
@@ -129,9 +183,9 @@ export class Observation<Type extends ObservationType = ObservationType> {
   /** @internal */
   update(attributes: ObservationAttributes, asType: ObservationType | undefined): this;
   update(attributes: ObservationAttributes, asType?: ObservationType): this {
-    if (this.#number) {
-      const text = attributesAsText(attributes, this.#client.mask) as ObservationAttributes;
-      this.#call((core) => core.act(this.#number, Step.Update, text, asType));
+    if (this.#isOpen) {
+      this.#texts["a"] = typeOf(asType) ?? this.#texts["a"]!;
+      say(this.#texts, attributes, this.#client.mask);
     }
     return this;
   }
@@ -148,18 +202,13 @@ export class Observation<Type extends ObservationType = ObservationType> {
   /** Says this of its trace beside what it says already, as do children that start from now on if `isKept`. @internal */
   propagate(own: TraceAttributes, isKept: boolean): void {
     const below = this.#traceBelow;
-    this.updateTrace(mergedTrace(this.#trace, own));
-    this.#traceBelow = isKept ? mergedTrace(below, own) : below;
+    this.updateTrace(mergedTrace(this.#trace?.attributes, own));
+    this.#traceBelow = isKept ? saidOfTrace(mergedTrace(below?.attributes, own), this.#client.mask) : below;
   }
 
   /** Says this of its trace and nothing else, as do children that start from now on. @internal */
   updateTrace(trace: TraceAttributes): void {
-    this.#traceBelow = this.#trace = trace;
-    if (this.#number) {
-      const text = traceAsText(trace, this.#client.mask);
-      this.#inherited = text;
-      this.#call((core) => core.act(this.#number, Step.UpdateTrace, text));
-    }
+    this.#traceBelow = this.#trace = saidOfTrace(trace, this.#client.mask);
   }
 
   /**
@@ -168,70 +217,44 @@ export class Observation<Type extends ObservationType = ObservationType> {
    * @param endTime A `Date`, or milliseconds since 1970. Default: now.
    */
   end(endTime?: Date | number): void {
-    const number = this.#number;
-    if (number) {
-      this.#number = 0;
-      const { life } = this.#client;
-      const { held } = life;
-      const hasEnded = this.#call((core) => {
-        core.act(number, Step.End, endTime);
-        return true;
-      });
-      // Lost before it became a record.
-      if (!hasEnded && life.held === held) {
-        this.#client.lose();
-      }
-      recorded(this.#client);
+    this.#end(endTime, "");
+  }
+
+  /** Ends it for its user, who did not, with a warning that says why. @internal */
+  abandon(why: string): void {
+    this.#end(undefined, entry("!", why));
+  }
+
+  #end(endTime: unknown, complaint: string): void {
+    if (this.#isOpen) {
+      this.#isOpen = false;
+      const texts = this.#texts;
+      this.#texts = {};
+      this.#client.record(
+        this,
+        () => this.#place + joined(texts) + complaint + (this.#trace?.text ?? ""),
+        this.#start,
+        millisOf(endTime) ?? Date.now(),
+      );
     }
   }
 
-  /** Starts a child, also when it has ended or was lost. Parameters as for `Langfuse.startObservation`. */
+  /** Starts a child, also when it has ended. Parameters as for `Langfuse.startObservation`. */
   startObservation<Child extends ObservationType = "span">(
     name: string,
     attributes?: AttributesOf<Child> | null,
     options?: StartObservationOptions<Child> | null,
   ): Observation<Child> {
-    const client = this.#client;
-    const trace = this.#traceBelow;
-    const propagated = current(client.langfuse)?.propagated;
-    return client.observe(
-      (core) =>
-        this.#generation === generation && core.act(this.#number, Step.Ask)
-          ? this.#number
-          : { traceId: this.traceId, spanId: this.id },
-      this.#inherited,
-      propagated && propagated !== trace ? mergedTrace(trace, propagated) : trace,
-      name,
-      attributes,
-      options,
-    );
+    return new Observation(this.#client, this, name, attributes, options);
   }
 
   /** Records it, if it is open, with a warning that nobody ended it. Every later call is a no-op. */
   free(): void {
-    if (this.#number) {
-      this.#call((core) => core.act(this.#number, Step.Abandon));
-      this.#number = 0;
-    }
+    this.abandon("never ended");
   }
 
   /** As `free`, for `using`. */
   [Symbol.dispose](): void {
     this.free();
   }
-
-  #call<Result>(act: (core: Core) => Result): Result | undefined {
-    return guarded(() => {
-      const core = this.#generation === generation && this.#client.wrapped;
-      return core ? act(core) : undefined;
-    });
-  }
 }
-
-/** The constructor, which is nobody else's. */
-export const Started = Observation as unknown as new <Type extends ObservationType>(
-  client: Lifetime,
-  number: number,
-  ids: string | undefined,
-  trace: TraceAttributes | undefined,
-) => Observation<Type>;

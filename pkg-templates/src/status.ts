@@ -1,7 +1,6 @@
 /** What the troubleshooting of a program asks for. */
 
 import type { Langfuse } from "./client.js";
-import type { Stats } from "./core.js";
 import type { Lifetime } from "./lifetime.js";
 import { getLangfuse } from "./observability.js";
 import { serverOf } from "./project.js";
@@ -44,17 +43,16 @@ export function isEnabled(): boolean {
 
 /** How a client is doing, asking nobody. It never throws. @param client Default: the process-wide one. */
 export function status(client: Langfuse = getLangfuse()): Status {
-  const { life, deliveredAt, failed } = client.lifetime;
+  const { life, open, deliveredAt, failed } = client.lifetime;
   const { enabled } = client;
-  // What is open is no record, so the types of the totals do not show it.
-  const { open = 0, queued, leased, bytes, delivered, rejected, dropped } = client.stats() as Stats & { open?: number };
+  const { queued, leased, bytes, delivered, rejected, dropped } = client.stats();
   const key = life.LANGFUSE_PUBLIC_KEY?.trim();
   return {
     enabled,
     whyDisabled: enabled ? undefined : whyDisabled(client.lifetime),
     host: enabled ? serverOf(life) : undefined,
     publicKey: enabled && key ? `${key.slice(0, KEY_LENGTH)}${key.length > KEY_LENGTH ? "…" : ""}` : undefined,
-    open,
+    open: open.size,
     queued,
     inFlight: leased,
     bytes,

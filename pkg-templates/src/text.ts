@@ -11,7 +11,8 @@ const KEPT_LEVELS = 100;
 const MOST_VALUES = 500_000;
 const MOST_TAMED_VALUES = 100_000;
 
-const NOT_SERIALIZABLE = "[not serializable]";
+/** What stands in the place of a value that cannot be made into JSON. */
+export const NOT_SERIALIZABLE = "[not serializable]";
 
 /** How many more values the text that is being made may have. */
 let left = 0;

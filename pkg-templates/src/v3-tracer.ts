@@ -1,9 +1,9 @@
 /** What is open in a client of `langfuse-edge/v3`: traces with their roots and observations, and when those are ended and sent. */
 
-import { traceAsText } from "./attributes.js";
 import { Langfuse as Client } from "./client.js";
 import type { FlushOptions, FlushReport, TraceAttributes } from "./core.js";
 import type { Observation, StartObservationOptions } from "./observation.js";
+import { randomId } from "./trace-id.js";
 import type { LangfuseOptions } from "./v3.js";
 import {
   attributesOf,
@@ -270,7 +270,7 @@ export class Trace {
     const options = {
       ...(startTime && { startTime }),
       spanContext: { traceId: this.id, spanId: randomId(16) },
-      trace: traceAsText(this.attributes(), undefined),
+      trace: this.attributes(),
     };
     this.#root = this.tracer.langfuse.startObservation(name ?? "trace", { input, output }, options);
     this.isOpen = true;
@@ -295,7 +295,7 @@ export class Trace {
       ...(startTime && { startTime }),
       ...(id && { spanContext: { traceId: this.id, spanId: id } }),
       ...(!parent && { parentSpanContext: { traceId: this.id, spanId: parentId ?? rootElsewhere(this.id) } }),
-      trace: traceAsText(this.attributes(own), undefined),
+      trace: this.attributes(own),
     };
     const attributes = attributesOf(body, tracer.mask, body.id);
     const observation = (parent ?? tracer.langfuse).startObservation(body.name ?? kind, attributes, options);
@@ -461,15 +461,5 @@ export function read<Body extends object>(body: Body | null | undefined): Body {
     return { ...body } as Body;
   } catch {
     return {} as Body;
-  }
-}
-
-function randomId(digits: number): string {
-  try {
-    const bytes = crypto.getRandomValues(new Uint8Array(digits / 2));
-    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  } catch {
-    // A Worker has no random numbers outside of requests, so nothing is recorded there.
-    return "1".padStart(digits, "0");
   }
 }

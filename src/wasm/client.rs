@@ -3,7 +3,6 @@
 //! They are what a bare `wasm-pack build` offers. A trap leaves their module as it is, so that later calls may fail for
 //! good; the npm package has a layer in TypeScript above them that replaces the instance then.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,11 +10,13 @@ use wasm_bindgen::prelude::*;
 
 use super::convert::{self, Score};
 use super::host::{self, Account};
+use super::said;
 use crate::client;
 use crate::config::Options;
 use crate::exporter::FlushSettings;
-use crate::observation::{Level, ObservationData};
-use crate::recording::{self, ObservationBuilder, ObservationHandle, Parent};
+use crate::id::TraceId;
+use crate::observation::Level;
+use crate::recording::{self, ObservationBuilder, ObservationHandle};
 use crate::time::Timestamp;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -36,8 +37,6 @@ extern "C" {
 pub struct Langfuse {
     inner: client::Langfuse,
     options: Options,
-    /// The number of the observation that was started last, for the JavaScript layer.
-    started: Cell<u64>,
 }
 
 #[wasm_bindgen]
@@ -71,7 +70,7 @@ impl Langfuse {
             false => host::env(name),
         });
         match client::Langfuse::new(&options) {
-            Ok(inner) => Ok(Self { inner, options, started: Cell::default() }),
+            Ok(inner) => Ok(Self { inner, options }),
             Err(error) => Err(convert::error(&error)),
         }
     }
@@ -115,59 +114,22 @@ impl Langfuse {
         start(builder, attributes, options)
     }
 
-    /// For the JavaScript layer, which has numbers where a bare package has handles that only a garbage collector frees: as
-    /// `startObservation`, below what `above` names: the number of an open observation, or `traceId` and `spanId` of one that
-    /// has ended. Returns trace id, id and kind in one text.
+    /// For the JavaScript layer, which keeps what is open: whether observations of this trace are recorded.
     #[wasm_bindgen(skip_typescript)]
-    pub fn start(&self, name: &JsValue, attributes: &JsValue, options: &JsValue, above: &JsValue) -> JsValue {
-        let parent = match above.as_f64() {
-            Some(number) => {
-                self.numbered(number).map(|above| above.as_parent(Arc::clone(above.trace_below())))
-            }
-            None => convert::ended(above).map(|context| Parent {
-                context,
-                trace: Arc::default(),
-                start: Timestamp::default(),
-            }),
-        };
-        let mut builder = ObservationBuilder::new(self.inner.clone(), convert::name(name), parent);
-        describe(&mut builder, attributes, options);
-        let kind = builder.kind.as_str();
-        let started = builder.open();
-        self.started.set(started.place.map_or(0, |place| place.number(started.context)));
-        let mut ids = started.trace_id().to_hex();
-        ids.push_str(&started.id().to_hex());
-        ids.push_str(kind);
-        ids.into()
+    pub fn keeps(&self, trace_id: &str) -> bool {
+        TraceId::parse(trace_id).is_ok_and(|trace_id| self.inner.recorder(trace_id).is_some())
     }
 
-    /// For the JavaScript layer: the number of what `start` has started last; 0 if it is not open.
-    #[wasm_bindgen(getter, skip_typescript)]
-    pub fn started(&self) -> f64 {
-        self.started.get() as f64
-    }
-
-    /// For the JavaScript layer: does to the observation that has this number, as long as it is open, what `step` says, and
-    /// returns whether it was.
+    /// For the JavaScript layer: records an observation that has ended, of which a text of so many UTF-16 code units says
+    /// everything but when it began and ended.
     #[wasm_bindgen(skip_typescript)]
-    pub fn act(&self, number: f64, step: u32, value: &JsValue, kind: &JsValue) -> bool {
-        let Some(observation) = self.numbered(number) else { return false };
-        match step {
-            UPDATE => _ = observation.update_as(convert::kind(kind), convert::attributes(value)),
-            UPDATE_TRACE => _ = observation.trace(convert::trace_attributes(value)),
-            END => end_at(&observation, value),
-            ABANDON => abandon(&observation),
-            _ => {}
+    pub fn record(&self, said: &str, units: usize, start: f64, end: f64) {
+        let millis = |millis| Timestamp::from_millis(millis as u64);
+        if let Some(observation) = said::observation(said, units, millis(start))
+            && let Some(recorder) = self.inner.recorder(observation.context.trace_id)
+        {
+            recorder.record(observation, millis(end));
         }
-        true
-    }
-
-    fn numbered(&self, number: f64) -> Option<ObservationHandle> {
-        let open = self.inner.enabled()?.open();
-        let (place, ObservationData { context, trace, start, .. }) = open.numbered(number as u64)?;
-        let langfuse = self.inner.clone();
-        let (context, trace, start) = (*context, Arc::clone(trace), *start);
-        Some(ObservationHandle { langfuse, context, trace, start, place: Some(place) })
     }
 
     /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.
@@ -181,8 +143,7 @@ impl Langfuse {
     /// Totals since the client was made.
     #[wasm_bindgen(unchecked_return_type = "Stats")]
     pub fn stats(&self) -> JsValue {
-        let open = self.inner.enabled().map_or(0, |enabled| enabled.open().count());
-        convert::stats(&self.inner.stats(), open)
+        convert::stats(&self.inner.stats())
     }
 
     /// Sends everything recorded before the call and waits until each record is delivered, rejected, or honestly
@@ -205,15 +166,6 @@ impl Langfuse {
         self.inner.promise(last, &JsValue::UNDEFINED).unchecked_into()
     }
 }
-
-/// As the observation's method of this name, with what `kind` it is from now on.
-const UPDATE: u32 = 1;
-/// As the observation's method of this name.
-const UPDATE_TRACE: u32 = 2;
-/// As the observation's method of this name.
-const END: u32 = 3;
-/// Ends what nobody will end.
-const ABANDON: u32 = 4;
 
 /// An observation. It is recorded when it ends, complete, once. One that is open for more than an hour, or the oldest of
 /// more than 10,000 open ones, is ended with level WARNING and a status message that says why.

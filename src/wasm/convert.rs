@@ -1,7 +1,6 @@
 //! JavaScript values to the core's, and errors to JavaScript's. Reading a user's object can run a getter that throws:
 //! such a property counts as absent.
 
-use std::cell::OnceCell;
 use std::time::Duration;
 
 use js_sys::{Array, Object};
@@ -19,8 +18,6 @@ use crate::time::Timestamp;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(catch, js_namespace = Reflect, js_name = get)]
-    fn get(object: &JsValue, name: &JsValue) -> Result<Option<host::Value>, JsValue>;
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = stringify)]
     fn stringify(value: &JsValue) -> Result<Option<String>, JsValue>;
     #[wasm_bindgen(catch, js_name = String)]
@@ -68,11 +65,6 @@ const PROPERTIES: [(&str, Field, Form); 16] = [
     ("public", Field::Public, Form::Any),
 ];
 
-thread_local! {
-    /// The names of [`PROPERTIES`], which are made once.
-    static NAMES: OnceCell<[JsValue; PROPERTIES.len()]> = const { OnceCell::new() };
-}
-
 /// What stands in the place of a value that cannot be made into JSON text.
 const NOT_SERIALIZABLE: &str = "[not serializable]";
 
@@ -81,14 +73,11 @@ pub(super) fn attributes(js: &JsValue) -> Attributes {
     if !js.is_object() {
         return attributes;
     }
-    NAMES.with(|names| {
-        let names = names.get_or_init(|| PROPERTIES.map(|(name, _, _)| JsValue::from_str(name)));
-        for (name, (_, field, form)) in names.iter().zip(&PROPERTIES) {
-            if let Some(text) = property(js, name).and_then(|value| formed(&value, *form)) {
-                attributes.fields.set(*field, text);
-            }
+    for (name, field, form) in PROPERTIES {
+        if let Some(text) = named(js, name).and_then(|value| formed(&value, form)) {
+            attributes.fields.set(field, text);
         }
-    });
+    }
     if let Some(value) = named(js, "metadata") {
         set_metadata(&mut attributes.metadata, &value);
     }
@@ -123,11 +112,6 @@ fn formed(value: &JsValue, form: Form) -> Option<Text> {
         Form::Costs => is_plain(value).then(|| text(&valid_costs(value))),
         Form::Time => time(value).map(|time| Text::from(host::iso8601(time))),
     }
-}
-
-/// As [`named`], by a name that is a JavaScript string already.
-fn property(object: &JsValue, name: &JsValue) -> Option<JsValue> {
-    Some(get(object, name).ok()??.into())
 }
 
 fn is_plain(value: &JsValue) -> bool {
@@ -165,8 +149,9 @@ fn set_metadata(metadata: &mut Metadata, value: &JsValue) {
 fn entries(object: &JsValue) -> impl Iterator<Item = (String, JsValue)> {
     let names = keys(object).unwrap_or_default();
     names.into_iter().filter_map(|name| {
-        let value = property(object, &name)?;
-        Some((name.as_string()?, value))
+        let name = name.as_string()?;
+        let value = named(object, &name)?;
+        Some((name, value))
     })
 }
 
@@ -233,11 +218,6 @@ fn span_context(parent: &JsValue) -> Result<SpanContext, Error> {
     })
 }
 
-/// An observation that has ended, by its ids.
-pub(super) fn ended(js: &JsValue) -> Option<SpanContext> {
-    if js.is_object() { span_context(js).ok() } else { None }
-}
-
 /// Options of a client: every kind of value in the form it has in an environment.
 pub(super) fn langfuse_options(js: &JsValue) -> Options {
     let mut options = Options::default();
@@ -297,7 +277,7 @@ pub(super) fn flush_settings(js: &JsValue, overflow: &JsValue) -> FlushSettings 
 }
 
 /// Totals as a JavaScript object; `types.ts` has its type.
-pub(super) fn stats(stats: &Stats, open: usize) -> JsValue {
+pub(super) fn stats(stats: &Stats) -> JsValue {
     let object = Object::new();
     host::set_number(&object, "recorded", stats.recorded as f64);
     host::set_number(&object, "delivered", stats.delivered as f64);
@@ -307,7 +287,6 @@ pub(super) fn stats(stats: &Stats, open: usize) -> JsValue {
     host::set_number(&object, "queued", stats.queued as f64);
     host::set_number(&object, "leased", stats.leased as f64);
     host::set_number(&object, "bytes", stats.bytes as f64);
-    host::set_number(&object, "open", open as f64);
     object.into()
 }
 

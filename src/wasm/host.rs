@@ -195,7 +195,7 @@ pub(crate) fn env(name: &'static str) -> Option<String> {
 }
 
 /// A property that is neither absent nor null. One whose getter throws counts as absent.
-pub(crate) fn named(object: &JsValue, name: &'static str) -> Option<JsValue> {
+pub(crate) fn named(object: &JsValue, name: &str) -> Option<JsValue> {
     Some(get_named(object, name).ok()??.into())
 }
 

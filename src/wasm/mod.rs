@@ -7,6 +7,8 @@ mod convert;
 mod driver;
 pub(crate) mod host;
 #[cfg(feature = "js")]
+mod said;
+#[cfg(feature = "js")]
 mod state;
 
 use std::future::Future;

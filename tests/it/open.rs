@@ -46,26 +46,6 @@ fn what_is_open_for_more_than_an_hour_is_ended_with_a_warning() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
-fn a_number_stands_for_an_observation_until_that_ends_and_for_no_other_at_its_place() {
-    let mut open = Open::new();
-    let places: Vec<Place> = (1..=3).map(|number| start(&mut open, number, START)).collect();
-    let numbers: Vec<u64> = (1..=3).map(|n| places[n as usize - 1].number(observation(n).context)).collect();
-    let found = |open: &Open, number: u64| open.numbered(number).map(|(place, found)| (place, found.context));
-    for (n, number) in (1..=3).zip(&numbers) {
-        assert!(*number > 0 && *number < 1 << 53, "JavaScript has {number} exactly");
-        assert_eq!(found(&open, *number), Some((places[n as usize - 1], observation(n).context)));
-    }
-
-    assert!(open.end(places[1], observation(2).context).is_some());
-    assert_eq!(found(&open, numbers[1]), None);
-    assert_eq!(start(&mut open, 4, START), places[1], "a place is used again");
-    assert_eq!(found(&open, numbers[1]), None);
-    for nobody in [0, 1, u64::MAX, numbers[2] + 1] {
-        assert_eq!(found(&open, nobody), None);
-    }
-}
-
-#[wasm_bindgen_test(unsupported = test)]
 fn an_observation_is_as_old_as_its_start_and_not_as_its_start_time() {
     let mut open = Open::new();
     let mut yesterday = observation(1);

@@ -58,6 +58,22 @@ test("what is open for more than an hour is ended when a flush begins or another
   assert.deepEqual((await receiver.rows()).map(({ name }) => name).toSorted(), ["first", "second"]);
 });
 
+test("a clock that leaps or is set back makes nothing old", async (t) => {
+  // Workers show 1970 outside of requests.
+  t.mock.timers.enable({ apis: ["Date"], now: 0 });
+  const receiver = await receiverFor(t);
+  const langfuse = new Langfuse(receiver.options);
+  const kept = [langfuse.startObservation("of the module")];
+  for (const now of ["2026-11-20T12:00Z", "2026-11-21T12:00Z", "2026-11-19T12:00Z"]) {
+    t.mock.timers.setTime(Date.parse(now));
+    kept.push(langfuse.startObservation(now));
+    assert.equal((await langfuse.flush()).delivered, 0, now);
+  }
+  for (const observation of kept) observation.end();
+  assert.equal((await langfuse.flush()).delivered, 4);
+  assert.ok((await receiver.rows()).every(({ level }) => level === "DEFAULT"));
+});
+
 test("a status message and the level ERROR stay when an observation is ended for its user", async (t) => {
   const receiver = await receiverFor(t);
   const langfuse = new Langfuse(receiver.options);

@@ -109,7 +109,7 @@ fn optimize(project: &Project, dist: &Path) -> Result<()> {
         }
         ensure!(!glue.contains(&format!("wasm.{long}")), "core.js still uses the export {long}");
     }
-    sh.write_file(&core, glue)?;
+    sh.write_file(&core, glue::without_unused_functions(&glue))?;
     Ok(())
 }
 

@@ -47,7 +47,7 @@ function handleError(f) {
     };
 }
 ";
-/// What may throw is wrapped when it is imported, rather than in every call, of which an observation makes dozens.
+/// What may throw is wrapped when it is imported, not in every call.
 const WRAPPED_IN_EACH_CALL: [&str; 2] = ["function() { return handleError(function (", "}, arguments); },"];
 const WRAPPED: [&str; 2] = ["handleError(function (", "}),"];
 
@@ -117,14 +117,9 @@ function writeText(at, text) {
 }
 ";
 
-/// A property is read and written in half the time without `Reflect`, and its name, a constant of the module's at an address of
-/// its own, is decoded once.
-const REFLECT: [(&str, &str); 4] = [
-    ("Reflect.get(arg0, arg1)", "arg0[arg1]"),
-    (
-        "Reflect.get(arg0, getStringFromWasm0(arg1, arg2))",
-        "arg0[names[arg1 * 64 + arg2] ??= getStringFromWasm0(arg1, arg2)]",
-    ),
+/// Without `Reflect` it is shorter, and takes half the time.
+const REFLECT: [(&str, &str); 3] = [
+    ("Reflect.get(arg0, getStringFromWasm0(arg1, arg2))", "arg0[getStringFromWasm0(arg1, arg2)]"),
     (
         "Reflect.set(arg0, getStringFromWasm0(arg1, arg2), getStringFromWasm0(arg3, arg4))",
         "arg0[getStringFromWasm0(arg1, arg2)] = getStringFromWasm0(arg3, arg4)",
@@ -134,7 +129,6 @@ const REFLECT: [(&str, &str); 4] = [
         "arg0[getStringFromWasm0(arg1, arg2)] = arg3",
     ),
 ];
-const NAMES: &str = "const names = {};\n";
 
 /// Functions that the wasm calls, none of which has a `this`.
 const FUNCTIONS: [(&str, &str); 2] = [(": function(", ": ("), ("handleError(function (", "handleError((")];
@@ -250,7 +244,21 @@ fn shorten(glue: &str) -> Result<String> {
     }
     glue = replace_once(&glue, SEND[0], SEND[1])?;
     let glue = with_arrows(&glue)?;
-    Ok([IMPORT_SEND, &glue, WRITE, NAMES].concat())
+    Ok([IMPORT_SEND, &glue, WRITE].concat())
+}
+
+/// Functions that the wasm no longer calls have their long names still: what called them was an export that nobody uses.
+pub(crate) fn without_unused_functions(glue: &str) -> String {
+    let mut is_unused = false;
+    let mut kept = String::new();
+    for line in glue.split_inclusive('\n') {
+        is_unused |= line.starts_with("        __wbg_") && line.ends_with("=> {\n");
+        if !is_unused {
+            kept += line;
+        }
+        is_unused &= !matches!(line, "        },\n" | "        }),\n");
+    }
+    kept
 }
 
 /// With arrow functions for [`FUNCTIONS`].

@@ -41,7 +41,7 @@ const flushes = {
     ctx.waitUntil(langfuse.flush(options).then((report) => void state.reports.push({ name, ...report }))),
 };
 
-/** Ways to be terminated, as a request is that uses too much CPU time: within JavaScript, and below a wasm frame. */
+/** Ways to be terminated, as a request is that uses too much CPU time: within JavaScript, and above a frame of wasm. */
 const terminations = {
   "after the flush began": (flush) => {
     flush();
@@ -55,12 +55,13 @@ const terminations = {
 /** Calls `act` from a getter that wasm calls, below which there are so many calls of the client. */
 function nest(depth, act) {
   const nested = { get below() { return depth > 0 ? nest(depth - 1, act) : act(); } };
-  langfuse.startObservation("nest", { modelParameters: nested });
+  langfuse.score.create({ name: "nest", value: 1, traceId: "0af7651916cd43dd8448eb211c80319c", metadata: nested });
 }
 
 function exitIn(object, name, flush) {
   const original = object[name];
   object[name] = () => {
+    if (!new Error().stack.includes("wasm")) return original();
     object[name] = original;
     process.exit();
   };
