@@ -13,9 +13,6 @@ use crate::{exports, glue, panics, progress, timed};
 /// gzip -9 of the JavaScript and the wasm of a Worker that makes one trace, in bytes.
 const MINIMAL_WORKER_BUDGET: usize = 40_000;
 
-/// Any module: who only reads these types may have no library that declares `WebAssembly`.
-const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
-
 pub(crate) fn run(project: &Project, tools: &Tools) -> Result<()> {
     build(project, tools)?;
     sizes(project)
@@ -68,13 +65,8 @@ fn generate_glue(sh: &Shell, tools: &Tools, wasm: &Path, dist: &Path) -> Result<
     let core = dist.join("core.js");
     sh.write_file(&core, glue::adapted(&sh.read_file(&core)?)?)?;
     sh.remove_path(dist.join("core_bg.wasm.d.ts"))?;
-    // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
-    let types = sh.read_file(dist.join("core.d.ts"))?;
-    sh.write_file(
-        dist.join("core.d.ts"),
-        format!("/// <reference lib=\"esnext.disposable\" />\n{types}{INIT_TYPE}"),
-    )?;
-    Ok(())
+    let types = dist.join("core.d.ts");
+    Ok(sh.write_file(&types, glue::adapted_types(&sh.read_file(&types)?)?)?)
 }
 
 /// Without the words of panics, with the flags of Cargo.toml, which `wasm-pack build` uses as well, and with short

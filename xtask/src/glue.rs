@@ -54,6 +54,9 @@ const WRAPPED: [&str; 2] = ["handleError(function (", "}),"];
 const ENCODE: &str = "        const buf = cachedTextEncoder.encode(arg);
         const ptr = malloc(buf.length, 1) >>> 0;
 ";
+/// Any module: who only reads these types may have no library that declares `WebAssembly`.
+const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
+
 /// What is read to its end within as many bytes as it has characters is ASCII.
 const ENCODE_IN_PLACE: &str = "\
         const { length } = arg;
@@ -138,9 +141,9 @@ const SEND: [&str; 2] = ["const ret = fetch(", "const ret = send("];
 const IMPORT_SEND: &str = "import { send } from \"#process\";\n";
 
 /// The TypeScript layer has observations of its own, which need no garbage collector.
-const START_OBSERVATION: [&str; 2] =
-    ["    startObservation(name, attributes, options) {\n        const ret = wasm.langfuse_", "    }\n"];
-const OBSERVATION: [&str; 2] = ["export class Observation {\n", "\n}\n"];
+const START_OBSERVATION: [&str; 3] =
+    ["    /**\n     * Starts an observation: the root of a new trace", "    }\n", ": Observation;\n"];
+const OBSERVATION: [&str; 2] = ["/**\n * An observation. It is recorded when it ends", "\n}\n"];
 const OBSERVATIONS: [&str; 2] = ["const ObservationFinalization = ", "});\n"];
 const CLOSURES: [&str; 2] = ["const CLOSURE_DTORS = ", "});\n"];
 
@@ -211,6 +214,16 @@ pub(crate) fn adapted(glue: &str) -> Result<String> {
     shorten(&copy_strings_in_bulk(&glue)?)
 }
 
+/// What the package's glue has, of the types that wasm-bindgen has written.
+pub(crate) fn adapted_types(types: &str) -> Result<String> {
+    let [first, _, last] = START_OBSERVATION;
+    let types = cut_once(types, first, last)?;
+    let [first, last] = OBSERVATION;
+    let types = cut_once(&types, first, last)?;
+    // wasm-bindgen declares `[Symbol.dispose]`, which the default library of a user's TypeScript lacks.
+    Ok(["/// <reference lib=\"esnext.disposable\" />\n", &types, INIT_TYPE].concat())
+}
+
 /// wasm-bindgen's glue copies ASCII character by character unless it has no `realloc`. What it does with one goes, and so
 /// does the stand-in for an `encodeInto` that hosts lack. Instead of a copy of each text in JavaScript, ASCII is encoded in place.
 fn copy_strings_in_bulk(glue: &str) -> Result<String> {
@@ -229,7 +242,8 @@ fn shorten(glue: &str) -> Result<String> {
         ensure!(glue.contains(text), "core.js does not have `{text}`: did wasm-bindgen change?");
         glue = glue.replace(text, WRITTEN_TEXT);
     }
-    for [first, last] in [START_OBSERVATION, OBSERVATION, OBSERVATIONS, CLOSURES] {
+    let [first, last, _] = START_OBSERVATION;
+    for [first, last] in [[first, last], OBSERVATION, OBSERVATIONS, CLOSURES] {
         glue = cut_once(&glue, first, last)?;
     }
     for (long, short) in SHORTER {
