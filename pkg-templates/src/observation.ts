@@ -68,9 +68,12 @@ export const hasParent = (options: StartObservationOptions | null | undefined): 
 
 /** The place that an option names; undefined, after a warning, when it cannot be one. */
 function placeIn(options: object | null | undefined, option: keyof CoreStartOptions): SpanContext | undefined {
-  const given = read(options, option) ?? undefined;
-  const place = contextOf(given as SpanContext | undefined);
-  if (given !== undefined && !place) {
+  const given = read(options, option) as SpanContext | null | undefined;
+  if (given === undefined || given === null) {
+    return undefined;
+  }
+  const place = contextOf(given);
+  if (!place) {
     warn(`langfuse-edge: ${option} is left out: it must have a traceId of 32 and a spanId of 16 hex digits, not all zero`);
   }
   return place;
