@@ -13,4 +13,10 @@ export const CLIENTS = {
   [FLOOR]: { module: "floor", server: "sink" },
 };
 
-export const moduleOf = (client) => new URL(`clients/${CLIENTS[client].module}.mjs`, import.meta.url);
+/** The floor with `node:http` in the place of `fetch`: the least that Node.js can do. */
+export const NODE_FLOOR = "floor, by node:http";
+
+const ALL = { ...CLIENTS, [NODE_FLOOR]: { module: "floor-node", server: "sink" } };
+
+export const moduleOf = (client) => new URL(`clients/${ALL[client].module}.mjs`, import.meta.url);
+export const serverOf = (client) => ALL[client].server;

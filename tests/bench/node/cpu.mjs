@@ -1,7 +1,7 @@
 // CPU time per trace, a span and a generation below it, sending included, in Node.js or, with `--bun`, in Bun.
 import { fileURLToPath } from "node:url";
 
-import { CLIENTS, FLOOR, LANGFUSE5, OURS } from "./clients.mjs";
+import { CLIENTS, FLOOR, LANGFUSE5, NODE_FLOOR, OURS } from "./clients.mjs";
 import { measured } from "./support/process.mjs";
 import { bytes, number, percent, report } from "./support/report.mjs";
 import { alternate } from "./support/rounds.mjs";
@@ -22,7 +22,8 @@ const isBun = process.argv.includes("--bun");
 const runtime = isBun ? (await import("../../runtimes/support/tools.mjs")).bun : process.execPath;
 const two = SIZES.filter(({ bytes }) => bytes === 2000);
 const sizes = isBun ? two.map((size) => ({ ...size, traces: 2000, warmUp: 2000 })) : isQuick ? two : SIZES;
-const clients = isQuick ? [OURS, LANGFUSE5, FLOOR] : Object.keys(CLIENTS);
+const all = isBun ? Object.keys(CLIENTS) : [...Object.keys(CLIENTS), NODE_FLOOR];
+const clients = isQuick ? [OURS, LANGFUSE5, FLOOR] : all;
 
 await withServers(async ({ targetOf }) => {
   const columns = [];

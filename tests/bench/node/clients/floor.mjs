@@ -1,7 +1,9 @@
 // What nobody can do without: `JSON.stringify` of the same values, and one `fetch` of that.
 import { MODEL, USAGE } from "../payload.mjs";
 
-export function start({ url }) {
+const init = (body) => ({ method: "POST", headers: { "content-type": "application/json" }, body });
+
+export function start({ url }, post = async (url, body) => (await fetch(url, init(body))).text()) {
   let traces = [];
   return {
     trace({ messages, reply }) {
@@ -12,8 +14,7 @@ export function start({ url }) {
     async flush() {
       const body = JSON.stringify(traces);
       traces = [];
-      const response = await fetch(`${url}/floor`, { method: "POST", headers: { "content-type": "application/json" }, body });
-      await response.text();
+      await post(`${url}/floor`, body);
     },
   };
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 
 import { start } from "../../../js/support/program.mjs";
 import { KEYS, startReceiver } from "../../../js/support/receiver.mjs";
-import { CLIENTS } from "../clients.mjs";
+import { serverOf } from "../clients.mjs";
 
 const SINK = fileURLToPath(new URL("../sink.mjs", import.meta.url));
 
@@ -14,7 +14,7 @@ export async function withServers(work) {
   try {
     const [, url] = await sink.line(/^sink listening on (http:\S+)$/);
     const urls = { receiver: receiver.url, sink: url };
-    return await work({ receiver, targetOf: (client) => ({ ...KEYS, url: urls[CLIENTS[client].server] }) });
+    return await work({ receiver, targetOf: (client) => ({ ...KEYS, url: urls[serverOf(client)] }) });
   } finally {
     sink.kill("SIGKILL");
     await receiver.stop("SIGKILL");
