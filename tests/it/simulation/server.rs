@@ -65,7 +65,6 @@ impl Server {
             Answer::Status(status, retry_after) => (status, retry_after),
             Answer::Refused => return Outcome::Failed { ambiguous: false },
             Answer::Lost { has_arrived } => {
-                ledger.doubt(&sent.ids);
                 if has_arrived {
                     ledger.acknowledge(&sent.ids);
                 }
