@@ -57,8 +57,8 @@ function targetOf(text: string): Target {
   if (!target) {
     const url = new URL(text);
     const { urlToHttpOptions } = host.process!.getBuiltinModule("node:url");
-    const options = { ...urlToHttpOptions(url), method: "POST" };
-    target = { origin: url.origin, isSecure: url.protocol === "https:", options };
+    const { protocol, hostname, port, path } = urlToHttpOptions(url);
+    target = { origin: url.origin, isSecure: protocol === "https:", options: { protocol, hostname, port, path, method: "POST" } };
     targets.set(text, target);
   }
   return target;
