@@ -77,6 +77,8 @@ const unsent = new Set<Background>();
 class Background {
   /** The account in use; those of lost instances say nothing any more. */
   account: Account | undefined;
+  /** Says what each flush did. */
+  readonly isTalkative = isDebugging();
   #held = 0;
   #flushAt = DEFAULT_FLUSH_AT;
   /** 0 for no timer. Of a client always the same, because Node.js keeps a list of timers for each duration. */
@@ -215,7 +217,7 @@ export function recorded(client: Recorder): void {
 export function follow(client: Sender, report: Promise<FlushReport>): void {
   const background = backgrounds.get(client);
   void background?.follow(report);
-  if (background && isDebugging()) void report.then((report) => console.debug(sentenceOf(report)));
+  if (background?.isTalkative) void report.then((report) => console.debug(sentenceOf(report)));
 }
 
 /** All copies of this module in a process have one list, of weak references, and one listener. */
