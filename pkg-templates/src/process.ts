@@ -77,9 +77,11 @@ const unsent = new Set<Background>();
 class Background {
   /** The account in use; those of lost instances say nothing any more. */
   account: Account | undefined;
+  /** Says what each flush did. */
+  readonly isTalkative = isDebugging();
   #held = 0;
   #flushAt = DEFAULT_FLUSH_AT;
-  /** 0 for no timer. */
+  /** 0 for no timer. Of a client always the same, because Node.js keeps a list of timers for each duration. */
   #intervalMs = 0;
   /** Records that start a flush at once. */
   #full = DEFAULT_FLUSH_AT;
@@ -96,7 +98,9 @@ class Background {
     this.account = account;
     this.#held = 0;
     this.#flushAt = this.#full = Number(account.LANGFUSE_FLUSH_AT ?? DEFAULT_FLUSH_AT);
-    this.#intervalMs = 1000 * Number(account.LANGFUSE_FLUSH_INTERVAL ?? DEFAULT_FLUSH_INTERVAL);
+    // Up to a fifth shorter, lest processes that began together send together for ever.
+    const jitter = 1 - Math.random() / 5;
+    this.#intervalMs = 1000 * jitter * Number(account.LANGFUSE_FLUSH_INTERVAL ?? DEFAULT_FLUSH_INTERVAL);
     let { held } = account;
     // Weak, because the core has the account for as long as somebody has the client.
     const reference = new WeakRef<Background>(this);
@@ -156,13 +160,11 @@ class Background {
         if (!this.#flushes) this.#flush(BACKGROUND_FLUSH_MS);
       });
     } else if (!this.#timer && this.#intervalMs) {
-      // Up to a fifth shorter, lest processes that began together send together for ever.
-      const delay = this.#intervalMs * (1 - Math.random() / 5);
       outside(() => {
         this.#timer = setTimeout(() => {
           this.#timer = undefined;
           if (!this.#flushes) this.#flush(BACKGROUND_FLUSH_MS);
-        }, delay);
+        }, this.#intervalMs);
       });
       unref(this.#timer);
     }
@@ -215,7 +217,7 @@ export function recorded(client: Recorder): void {
 export function follow(client: Sender, report: Promise<FlushReport>): void {
   const background = backgrounds.get(client);
   void background?.follow(report);
-  if (background && isDebugging()) void report.then((report) => console.debug(sentenceOf(report)));
+  if (background?.isTalkative) void report.then((report) => console.debug(sentenceOf(report)));
 }
 
 /** All copies of this module in a process have one list, of weak references, and one listener. */

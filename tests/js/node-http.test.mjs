@@ -1,5 +1,6 @@
 // What carries requests in Node.js: `node:http`, unless somebody has a say in what `fetch` does.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer } from "node:https";
 import { afterEach, test } from "node:test";
 
@@ -115,6 +116,33 @@ test("what gets no whole answer is tried again", async (t) => {
   const { ok, delivered, attempts } = await recorded(url).flush();
   assert.deepEqual([ok, delivered, attempts], [true, 1, 3]);
 });
+
+test("an answer that comes in parts is read whole", async (t) => {
+  const words = Buffer.from('{"message":"zu groß"}');
+  const { url } = await httpServerFor(t, (_, response) => {
+    response.writeHead(400).write(words.subarray(0, -3));
+    setImmediate(() => response.end(words.subarray(-3)));
+  });
+  const { rejected } = await recorded(url).flush();
+  assert.deepEqual(rejected.map(({ message }) => message), [words.toString()]);
+});
+
+for (const [what, begin] of [
+  ["of which nothing", () => {}],
+  ["of which only the head", (response) => response.writeHead(200, { "content-length": 2 }).flushHeaders()],
+  ["of which only a part", (response) => response.writeHead(200, { "content-length": 2 }).write("{")],
+]) {
+  test(`an answer ${what} comes in time is not waited for: its connection is closed`, async (t) => {
+    const closed = [];
+    const { url } = await httpServerFor(t, (request, response) => {
+      closed.push(once(request.socket, "close", { signal: AbortSignal.timeout(3000) }));
+      begin(response);
+    });
+    const { ok, ambiguous } = await recorded(url).flush({ timeoutMs: 200 });
+    assert.deepEqual([ok, ambiguous, closed.length], [false, 1, 1]);
+    await closed[0];
+  });
+}
 
 test("a server that closed the connection meanwhile costs nothing", async (t) => {
   const { url, counts } = await httpServerFor(t, (_, response) => {

@@ -133,6 +133,19 @@ const REFLECT: [(&str, &str); 3] = [
     ),
 ];
 
+/// There is one closure, the driver's, which nobody drops: so its calls need not be counted, and its parameters are known. What it
+/// throws is a rejection, which the guard takes for what it is.
+const CALLS: [&str; 2] = ["function makeClosure(arg0, arg1, f) {\n", "\n}\n"];
+const CALL: &str = "\
+function makeClosure(arg0, arg1, f) {
+    const instance = __wbg_instance_id;
+    return (step, client, id, extra, settled) => {
+        if (instance !== __wbg_instance_id) throw Error();
+        return f(arg0, arg1, step, client, id, extra, settled);
+    };
+}
+";
+
 /// Functions that the wasm calls, none of which has a `this`.
 const FUNCTIONS: [(&str, &str); 2] = [(": function(", ": ("), ("handleError(function (", "handleError((")];
 
@@ -148,7 +161,7 @@ const OBSERVATIONS: [&str; 2] = ["const ObservationFinalization = ", "});\n"];
 const CLOSURES: [&str; 2] = ["const CLOSURE_DTORS = ", "});\n"];
 
 /// What else the package's glue has no use for, and what stands for it.
-const SHORTER: [(&str, &str); 14] = [
+const SHORTER: [(&str, &str); 11] = [
     // The TypeScript layer's classes have their own.
     ("if (Symbol.dispose) Langfuse.prototype[Symbol.dispose] = Langfuse.prototype.free;\n", ""),
     ("if (Symbol.dispose) Observation.prototype[Symbol.dispose] = Observation.prototype.free;\n", ""),
@@ -160,11 +173,6 @@ const SHORTER: [(&str, &str); 14] = [
         "function passStringToWasm0(arg, malloc, realloc) {\n    if (realloc === undefined) {\n",
         "function passStringToWasm0(arg) {\n    {\n",
     ),
-    // What this throws is a rejection, which the guard takes for what it is.
-    ("new Error('Cannot invoke closure from previous WASM instance')", "Error()"),
-    // The one closure belongs to a client, which frees it.
-    ("            CLOSURE_DTORS.unregister(state);\n", ""),
-    ("    CLOSURE_DTORS.register(real, state, state);\n", ""),
     (
         "    if (cachedUint8ArrayMemory0 === null || cachedUint8ArrayMemory0.byteLength === 0) {",
         "    if (!cachedUint8ArrayMemory0?.byteLength) {",
@@ -243,7 +251,7 @@ fn shorten(glue: &str) -> Result<String> {
         glue = glue.replace(text, WRITTEN_TEXT);
     }
     let [first, last, _] = START_OBSERVATION;
-    for [first, last] in [[first, last], OBSERVATION, OBSERVATIONS, CLOSURES] {
+    for [first, last] in [[first, last], OBSERVATION, OBSERVATIONS, CLOSURES, CALLS] {
         glue = cut_once(&glue, first, last)?;
     }
     for (long, short) in SHORTER {
@@ -258,7 +266,7 @@ fn shorten(glue: &str) -> Result<String> {
     }
     glue = replace_once(&glue, SEND[0], SEND[1])?;
     let glue = with_arrows(&glue)?;
-    Ok([IMPORT_SEND, &glue, WRITE].concat())
+    Ok([IMPORT_SEND, &glue, WRITE, CALL].concat())
 }
 
 /// Functions that the wasm no longer calls have their long names still: what called them was an export that nobody uses.
