@@ -5,16 +5,21 @@ export type WaitUntil = (promise: Promise<unknown>) => void;
 
 const VERCEL = Symbol.for("@vercel/request-context");
 
-/** That of Vercel, or of the global `EdgeRuntime` (Supabase, Deno). Asked for each time: Vercel's belongs to one request. */
-export function hostsWaitUntil(): WaitUntil | undefined {
+/** What has a `waitUntil`. */
+export interface Keeper {
+  readonly waitUntil?: WaitUntil | false | undefined;
+}
+
+/** That of Vercel, or the global `EdgeRuntime` (Supabase, Deno). Asked for each time: Vercel's belongs to one request. */
+export function hostsKeeper(): Keeper | undefined {
   const host = globalThis as {
-    [VERCEL]?: { get?(): { waitUntil?: WaitUntil } | undefined };
-    EdgeRuntime?: { waitUntil?: WaitUntil };
+    [VERCEL]?: { get?(): Keeper | undefined };
+    EdgeRuntime?: Keeper;
   };
   try {
     const vercel = host[VERCEL]?.get?.();
-    const owner = typeof vercel?.waitUntil === "function" ? vercel : host.EdgeRuntime;
-    return typeof owner?.waitUntil === "function" ? (promise) => owner.waitUntil?.(promise) : undefined;
+    const keeper = typeof vercel?.waitUntil === "function" ? vercel : host.EdgeRuntime;
+    return typeof keeper?.waitUntil === "function" ? keeper : undefined;
   } catch {
     // What stands there is not what it looks like.
     return undefined;

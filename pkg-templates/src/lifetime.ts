@@ -70,6 +70,7 @@ export class Lifetime {
   declare problem?: string;
   /** See `register.ts`. */
   turn = 0;
+  registered: WaitUntil | false | undefined;
   waiting = 0;
   /** Observations that have not ended, and when they started by the clock, the oldest first. */
   readonly open = new Map<Observation, number>();

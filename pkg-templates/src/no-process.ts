@@ -1,13 +1,13 @@
 /** As `process.ts`, for hosts that have no long-lived process. */
 
-import { hostsWaitUntil } from "./hosts.js";
+import { hostsKeeper } from "./hosts.js";
 import { registerFlush, type Recorder } from "./register.js";
 
 export function attend(): void {}
 
 export function follow(): void {}
 
-export const recorded = (client: Recorder) => registerFlush(client, hostsWaitUntil());
+export const recorded = (client: Recorder) => registerFlush(client, hostsKeeper());
 
 export const environment = (env: object | undefined) => env;
 

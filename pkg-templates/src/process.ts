@@ -4,7 +4,7 @@
  */
 
 import type { FlushOptions, FlushReport } from "./core.js";
-import { hostsWaitUntil } from "./hosts.js";
+import { hostsKeeper } from "./hosts.js";
 import type { SignalOptions } from "./lifecycle.js";
 import { registerFlush, type Recorder } from "./register.js";
 import { sentenceOf } from "./report.js";
@@ -209,8 +209,8 @@ export function attend(client: Sender, account: Account): void {
 
 /** Something was recorded: where the process may be frozen, a flush is registered, beside those that the process has time for. */
 export function recorded(client: Recorder): void {
-  const waitUntil = client.waitUntil ?? hostsWaitUntil();
-  if (waitUntil) registerFlush(client, waitUntil);
+  const host = hostsKeeper();
+  if (host || client.waitUntil) registerFlush(client, host);
 }
 
 /** A flush of the client's has begun. */

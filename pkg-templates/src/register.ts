@@ -3,7 +3,7 @@
 import { warn } from "#process";
 import type { Langfuse } from "./client.js";
 import { current } from "./context.js";
-import type { WaitUntil } from "./hosts.js";
+import type { Keeper, WaitUntil } from "./hosts.js";
 
 /** The part of a client that is used. */
 export interface Recorder {
@@ -11,8 +11,9 @@ export interface Recorder {
   readonly life: { readonly held: number };
   /** The user's own; false when nothing is to be registered. */
   readonly waitUntil: WaitUntil | false | undefined;
-  /** When a flush was registered in the turn that is under way, else 0. */
+  /** When a flush was registered in the turn that is under way, else 0, and with what. */
   turn: number;
+  registered: WaitUntil | false | undefined;
   /** Since when something waits for a flush that could not be registered; 0 when nothing does. */
   waiting: number;
   flush(method: "flush"): Promise<unknown>;
@@ -28,18 +29,25 @@ let hasWarned = false;
 /**
  * Something was recorded. Registered once a turn, with promises of this request's own: what another has registered may die with it.
  * A turn that is terminated runs no microtask, so the next one is known by its time as well; the clock of Workers stands still within one.
+ * Requests that have waited for the same go on in one turn, and are told apart where each has a `waitUntil` of its own.
  */
-export function registerFlush(client: Recorder, hosts: WaitUntil | undefined): void {
+export function registerFlush(client: Recorder, host: Keeper | undefined): void {
   const now = Date.now();
-  const { waitUntil = hosts, langfuse } = client;
-  if (!client.life.held || client.turn === now || waitUntil === false || current(langfuse)?.invocation?.isOpen) {
+  const keeper = client.waitUntil === undefined ? host : client;
+  const waitUntil = keeper?.waitUntil;
+  const isRegistered = client.turn === now && client.registered === waitUntil;
+  if (!client.life.held || isRegistered || waitUntil === false || current(client.langfuse)?.invocation?.isOpen) {
     return;
   }
   client.turn = now;
-  queueMicrotask(() => (client.turn = 0));
+  client.registered = waitUntil;
+  queueMicrotask(() => {
+    client.turn = 0;
+    client.registered = undefined;
+  });
   try {
     const gathered = new Promise((resolve) => setTimeout(resolve, GATHERING_MS));
-    (waitUntil as WaitUntil)(gathered.then(() => client.life.held && client.flush("flush")));
+    (waitUntil as WaitUntil).call(keeper, gathered.then(() => client.life.held && client.flush("flush")));
   } catch {
     client.waiting ||= now;
     if (now - client.waiting > FORGOTTEN_MS && !hasWarned) {

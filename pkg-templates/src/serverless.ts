@@ -3,7 +3,7 @@
 import type { Langfuse } from "./client.js";
 import { withinObservation } from "./context.js";
 import type { FlushOptions } from "./core.js";
-import { hostsWaitUntil } from "./hosts.js";
+import { hostsKeeper, type WaitUntil } from "./hosts.js";
 import { fetched, invoke } from "./invocation.js";
 import { failure, getLangfuse } from "./observability.js";
 import type { Observation } from "./observation.js";
@@ -27,6 +27,8 @@ export interface RequestHandlerOptions extends ServerlessOptions {
   waitUntil?: (promise: Promise<unknown>) => void;
 }
 
+const NOBODY = { waitUntil() {} };
+
 /**
  * Traces a function of a request that gives a response, and delivers what it records: for routes on Vercel, Supabase and Deno, and for
  * servers of your own. Arguments after the request, and the response, are left as they are. An incoming `traceparent` is continued.
@@ -38,7 +40,7 @@ export function withLangfuseRequests<Arguments extends [Request, ...unknown[]], 
   return (...args) =>
     invoke(() => handler(...args), {
       client: options.client ?? getLangfuse(),
-      ctx: { waitUntil: options.waitUntil ?? hostsWaitUntil() ?? (() => {}) },
+      ctx: (options.waitUntil ? options : (hostsKeeper() ?? NOBODY)) as { waitUntil: WaitUntil },
       isTraced: options.traceInvocations !== false,
       flush: options.flush ?? {},
       describe: () => fetched(args[0]),

@@ -7,4 +7,4 @@ import { registerFlush, type Recorder } from "./register.js";
 
 export * from "./no-process.js";
 
-export const recorded = (client: Recorder) => registerFlush(client, workers.waitUntil);
+export const recorded = (client: Recorder) => registerFlush(client, workers);

@@ -57,6 +57,26 @@ describe("the option waitUntil", () => {
   });
 });
 
+test("requests that go on in one turn, as when they have waited for the same, register a flush each", async (t) => {
+  const receiver = await receiverFor(t);
+  const contexts = new AsyncLocalStorage();
+  const vercel = Symbol.for("@vercel/request-context");
+  globalThis[vercel] = { get: () => contexts.getStore() };
+  t.after(() => delete globalThis[vercel]);
+  const now = Date.now();
+  t.mock.method(Date, "now", () => now);
+  const langfuse = new Langfuse({ ...receiver.options, flushInterval: 0 });
+  const promises = [[], []];
+  for (const own of promises) {
+    contexts.run({ waitUntil: (promise) => own.push(promise) }, () => {
+      for (let n = 0; n < 3; n++) langfuse.startObservation(`one ${n}`).end();
+    });
+  }
+  assert.deepEqual(promises.map(({ length }) => length), [1, 1]);
+  await Promise.all(promises.flat());
+  assert.equal((await receiver.state()).rows, 6);
+});
+
 test("a host with a global EdgeRuntime delivers what a script records, and waits for nothing else", async (t) => {
   const receiver = await receiverFor(t);
   const script = startScript(
