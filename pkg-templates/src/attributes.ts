@@ -20,8 +20,8 @@ export function say(texts: Texts, attributes: ObservationAttributes | null | und
   }
   put(texts, "i", masked(read(given, "input"), mask));
   put(texts, "o", masked(read(given, "output"), mask));
-  put(texts, "s", maskedString(read(given, "statusMessage"), mask));
   put(texts, "l", string(read(given, "level")));
+  put(texts, "s", maskedString(read(given, "statusMessage"), mask));
   put(texts, "m", string(read(given, "model")));
   put(texts, "h", ofObject(read(given, "modelParameters")));
   put(texts, "u", ofObject(read(given, "usageDetails")));
