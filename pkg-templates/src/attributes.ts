@@ -46,7 +46,7 @@ export function saidOfTrace(trace: TraceAttributes, mask: Mask | undefined): Sai
   put(texts, "b", textOf(trace.public));
   trace.tags?.forEach((tag, index) => put(texts, `T${index}`, maskedString(tag, mask)));
   sayOfBoth(texts, trace, mask);
-  return { attributes: trace, text: joined(texts) };
+  return { attributes: trace, text: joined("", texts).join("") };
 }
 
 function sayOfBoth(texts: Texts, attributes: Partial<Attributes>, mask: Mask | undefined): void {
@@ -79,15 +79,27 @@ function put(texts: Texts, key: string, text: string | undefined): void {
   }
 }
 
-/** One behind the other, for the core. */
-export function joined(texts: Texts): string {
-  let all = "";
+/** One behind the other, for the core, in parts: a long text is one by itself, because to put it together with others is to copy it. */
+export function joined(before: string, texts: Texts): string[] {
+  const parts = [];
+  let all = before;
   for (const key in texts) {
     const letter = key.charAt(0);
-    all += letter === METADATA ? entry(METADATA, key.slice(1)) + entry("w", texts[key]!) : entry(letter, texts[key]!);
+    const text = texts[key]!;
+    all += letter === METADATA ? `${entry(METADATA, key.slice(1))}w${text.length}:` : `${letter}${text.length}:`;
+    if (text.length < LONG) {
+      all += text;
+    } else {
+      parts.push(all, text);
+      all = "";
+    }
   }
-  return all;
+  parts.push(all);
+  return parts;
 }
+
+/** In UTF-16 code units. */
+const LONG = 8192;
 
 /** A letter, the text's length, and the text. */
 export const entry = (letter: string, text: string): string => `${letter}${text.length}:${text}`;

@@ -42,7 +42,7 @@ interface Core extends CoreClient {
    * Records an observation that has ended: what it says as `attributes.ts` puts it together, how long that is, and when it began
    * and ended, in milliseconds since 1970.
    */
-  record(said: string, length: number, start: number, end: number): void;
+  record(said: string[], length: number, start: number, end: number): void;
 }
 
 /** So many observations of a client may be open. */
@@ -162,15 +162,10 @@ export class Lifetime {
   }
 
   /** Records an observation that ends. */
-  record(observation: Observation, said: () => string, start: number, end: number): void {
+  record(observation: Observation, said: string[], start: number, end: number): void {
     this.open.delete(observation);
-    let text: string;
-    try {
-      text = said();
-    } catch {
-      return this.lose(); // It would be longer than a string can be.
-    }
-    this.#record((core) => core.record(text, text.length, start, end));
+    const length = said.reduce((sum, part) => sum + part.length, 0);
+    this.#record((core) => core.record(said, length, start, end));
   }
 
   score(body: ScoreBody): void {

@@ -235,7 +235,7 @@ export class Observation<Type extends ObservationType = ObservationType> {
       this.#texts = {};
       this.#client.record(
         this,
-        () => this.#place + joined(texts) + complaint + (this.#trace?.text ?? ""),
+        [...joined(this.#place, texts), complaint + (this.#trace?.text ?? "")],
         this.#start,
         millisOf(endTime) ?? Date.now(),
       );

@@ -146,6 +146,27 @@ function makeClosure(arg0, arg1, f) {
 }
 ";
 
+/// What an observation says comes in parts, which only the memory of the wasm has together. They are together in JavaScript when there
+/// is more in them than ASCII.
+const PASS_SAID: [&str; 2] =
+    ["passStringToWasm0(said, wasm.__wbindgen_malloc)", "passTextsToWasm0(said, units)"];
+const PASS_TEXTS: &str = "\
+function passTextsToWasm0(texts, length) {
+    const ptr = wasm.__wbindgen_malloc(length, 1) >>> 0;
+    let at = ptr;
+    for (const text of texts) {
+        const { read, written } = cachedTextEncoder.encodeInto(text, getUint8ArrayMemory0().subarray(at, ptr + length));
+        if (read !== written || read !== text.length) {
+            wasm.__wbindgen_free(ptr, length, 1);
+            return passStringToWasm0(texts.join(\"\"));
+        }
+        at += written;
+    }
+    WASM_VECTOR_LEN = length;
+    return ptr;
+}
+";
+
 /// Functions that the wasm calls, none of which has a `this`.
 const FUNCTIONS: [(&str, &str); 2] = [(": function(", ": ("), ("handleError(function (", "handleError((")];
 
@@ -265,8 +286,9 @@ fn shorten(glue: &str) -> Result<String> {
         glue = glue.replace(through_reflect, directly);
     }
     glue = replace_once(&glue, SEND[0], SEND[1])?;
+    glue = replace_once(&glue, PASS_SAID[0], PASS_SAID[1])?;
     let glue = with_arrows(&glue)?;
-    Ok([IMPORT_SEND, &glue, WRITE, CALL].concat())
+    Ok([IMPORT_SEND, &glue, WRITE, CALL, PASS_TEXTS].concat())
 }
 
 /// Functions that the wasm no longer calls have their long names still: what called them was an export that nobody uses.
