@@ -40,9 +40,9 @@ interface Core extends CoreClient {
   keeps(traceId: string): boolean;
   /**
    * Records an observation that has ended: what it says as `attributes.ts` puts it together, how long that is, and when it began
-   * and ended, in milliseconds since 1970.
+   * and ended, in milliseconds since 1970. Whether it could be read.
    */
-  record(said: string[], length: number, start: number, end: number): void;
+  record(said: string[], length: number, start: number, end: number): boolean;
 }
 
 /** So many observations of a client may be open. */
@@ -173,7 +173,7 @@ export class Lifetime {
   }
 
   /** Lost when that traps before there is a record; one that there was is lost with all others. */
-  #record(act: (core: Core) => void): void {
+  #record(act: (core: Core) => unknown): void {
     let life: Life | undefined;
     let held = 0;
     const isDone = guarded(() => {
@@ -181,12 +181,10 @@ export class Lifetime {
         return true;
       }
       const core = this.core();
-      ({ life } = this);
-      ({ held } = life);
-      if (core) {
-        act(core);
-      }
-      return !!core;
+      // Before it is known whose: to ask takes stack, of which there may be none.
+      held = this.life.held;
+      life = this.life;
+      return core && act(core) !== false;
     });
     if (!isDone && !(life && life.held > held)) {
       this.lose();

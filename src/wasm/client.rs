@@ -121,15 +121,15 @@ impl Langfuse {
     }
 
     /// For the JavaScript layer: records an observation that has ended, of which a text of so many UTF-16 code units says
-    /// everything but when it began and ended.
+    /// everything but when it began and ended. Whether it does: a host that is out of stack may have given less of it.
     #[wasm_bindgen(skip_typescript)]
-    pub fn record(&self, said: &str, units: usize, start: f64, end: f64) {
+    pub fn record(&self, said: &str, units: usize, start: f64, end: f64) -> bool {
         let millis = |millis| Timestamp::from_millis(millis as u64);
-        if let Some(observation) = said::observation(said, units, millis(start))
-            && let Some(recorder) = self.inner.recorder(observation.context.trace_id)
-        {
+        let Some(observation) = said::observation(said, units, millis(start)) else { return false };
+        if let Some(recorder) = self.inner.recorder(observation.context.trace_id) {
             recorder.record(observation, millis(end));
         }
+        true
     }
 
     /// Records a score, which `body` must describe as Langfuse's `score-create` wants it; the next flush sends it.
