@@ -51,22 +51,8 @@ function handleError(f) {
 const WRAPPED_IN_EACH_CALL: [&str; 2] = ["function() { return handleError(function (", "}, arguments); },"];
 const WRAPPED: [&str; 2] = ["handleError(function (", "}),"];
 
-const ENCODE: &str = "        const buf = cachedTextEncoder.encode(arg);
-        const ptr = malloc(buf.length, 1) >>> 0;
-";
 /// Any module: who only reads these types may have no library that declares `WebAssembly`.
 const INIT_TYPE: &str = "\nexport function init(module: object): void;\n";
-
-/// What is read to its end within as many bytes as it has characters is ASCII.
-const ENCODE_IN_PLACE: &str = "\
-        const { length } = arg;
-        let ptr = wasm.__wbindgen_malloc(length, 1) >>> 0;
-        WASM_VECTOR_LEN = length;
-        if (cachedTextEncoder.encodeInto(arg, getUint8ArrayMemory0().subarray(ptr, ptr + length)).read === length) return ptr;
-        wasm.__wbindgen_free(ptr, length, 1);
-        const buf = cachedTextEncoder.encode(arg);
-        ptr = wasm.__wbindgen_malloc(buf.length, 1) >>> 0;
-";
 
 /// What each method asks before it goes into the wasm: the TypeScript layer knows of which instance its objects are
 /// (`instance.ts`), and is the only one to replace it.
@@ -146,11 +132,15 @@ function makeClosure(arg0, arg1, f) {
 }
 ";
 
-/// What an observation says comes in parts, which only the memory of the wasm has together. They are together in JavaScript when there
-/// is more in them than ASCII.
+/// What an observation says comes in parts, which only the memory of the wasm has together.
 const PASS_SAID: [&str; 2] =
     ["passStringToWasm0(said, wasm.__wbindgen_malloc)", "passTextsToWasm0(said, units)"];
+const PASS_STRING: [&str; 2] = ["function passStringToWasm0(arg, malloc, realloc) {\n", "\n}\n"];
+/// What is read to its end within as many bytes as it has characters is ASCII, and is encoded in place.
 const PASS_TEXTS: &str = "\
+function passStringToWasm0(text) {
+    return passTextsToWasm0([text], text.length);
+}
 function passTextsToWasm0(texts, length) {
     const ptr = wasm.__wbindgen_malloc(length, 1) >>> 0;
     let at = ptr;
@@ -158,7 +148,11 @@ function passTextsToWasm0(texts, length) {
         const { read, written } = cachedTextEncoder.encodeInto(text, getUint8ArrayMemory0().subarray(at, ptr + length));
         if (read !== written || read !== text.length) {
             wasm.__wbindgen_free(ptr, length, 1);
-            return passStringToWasm0(texts.join(\"\"));
+            const bytes = cachedTextEncoder.encode(texts.join(\"\"));
+            WASM_VECTOR_LEN = bytes.length;
+            at = wasm.__wbindgen_malloc(bytes.length, 1) >>> 0;
+            getUint8ArrayMemory0().set(bytes, at);
+            return at;
         }
         at += written;
     }
@@ -182,18 +176,13 @@ const OBSERVATIONS: [&str; 2] = ["const ObservationFinalization = ", "});\n"];
 const CLOSURES: [&str; 2] = ["const CLOSURE_DTORS = ", "});\n"];
 
 /// What else the package's glue has no use for, and what stands for it.
-const SHORTER: [(&str, &str); 11] = [
+const SHORTER: [(&str, &str); 10] = [
     // The TypeScript layer's classes have their own.
     ("if (Symbol.dispose) Langfuse.prototype[Symbol.dispose] = Langfuse.prototype.free;\n", ""),
     ("if (Symbol.dispose) Observation.prototype[Symbol.dispose] = Observation.prototype.free;\n", ""),
     // What a text's length was before it was ever read, and a variable that there is not.
     ("    if (typeof numBytesDecoded !== 'undefined') numBytesDecoded = 0;\n", ""),
     ("    if (typeof WASM_VECTOR_LEN !== 'undefined') WASM_VECTOR_LEN = 0;\n", ""),
-    // There is one allocator, and no reallocation any more.
-    (
-        "function passStringToWasm0(arg, malloc, realloc) {\n    if (realloc === undefined) {\n",
-        "function passStringToWasm0(arg) {\n    {\n",
-    ),
     (
         "    if (cachedUint8ArrayMemory0 === null || cachedUint8ArrayMemory0.byteLength === 0) {",
         "    if (!cachedUint8ArrayMemory0?.byteLength) {",
@@ -253,15 +242,13 @@ pub(crate) fn adapted_types(types: &str) -> Result<String> {
     Ok(["/// <reference lib=\"esnext.disposable\" />\n", &types, INIT_TYPE].concat())
 }
 
-/// wasm-bindgen's glue copies ASCII character by character unless it has no `realloc`. What it does with one goes, and so
-/// does the stand-in for an `encodeInto` that hosts lack. Instead of a copy of each text in JavaScript, ASCII is encoded in place.
+/// wasm-bindgen's glue copies ASCII character by character, with a stand-in for an `encodeInto` that hosts lack.
 fn copy_strings_in_bulk(glue: &str) -> Result<String> {
     let glue =
         glue.replace(", wasm.__wbindgen_malloc, wasm.__wbindgen_realloc)", ", wasm.__wbindgen_malloc)");
-    let glue =
-        cut_once(&glue, "    let len = arg.length;\n", "    WASM_VECTOR_LEN = offset;\n    return ptr;\n")?;
-    let glue = cut_once(&glue, "if (!('encodeInto' in cachedTextEncoder)) {\n", "\n}\n")?;
-    replace_once(&glue, ENCODE, ENCODE_IN_PLACE)
+    let [first, last] = PASS_STRING;
+    let glue = cut_once(&glue, first, last)?;
+    cut_once(&glue, "if (!('encodeInto' in cachedTextEncoder)) {\n", "\n}\n")
 }
 
 /// Says the same in fewer bytes: a Worker downloads them.
