@@ -162,11 +162,6 @@ impl ObservationBuilder {
 
     /// Starts the observation.
     pub fn start(self) -> Observation {
-        Observation(self.open())
-    }
-
-    /// Starts the observation, for who sees to it that it ends.
-    pub(crate) fn open(self) -> ObservationHandle {
         let is_local_root = self.parent.is_none() || self.parent_is_remote;
         let mut earliest_start = Timestamp::default();
         let (above, parent, inherited) = match self.parent {
@@ -203,7 +198,7 @@ impl ObservationBuilder {
                 enabled.end_neglected(now);
             }
         }
-        ObservationHandle { langfuse: self.langfuse, context, trace, start, place }
+        Observation(ObservationHandle { langfuse: self.langfuse, context, trace, start, place })
     }
 
     /// Starts it and ends it at once: for an event.

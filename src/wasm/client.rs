@@ -16,7 +16,7 @@ use crate::config::Options;
 use crate::exporter::FlushSettings;
 use crate::id::TraceId;
 use crate::observation::Level;
-use crate::recording::{self, ObservationBuilder, ObservationHandle};
+use crate::recording::{self, ObservationBuilder};
 use crate::time::Timestamp;
 
 #[wasm_bindgen(typescript_custom_section)]
@@ -221,7 +221,10 @@ impl Observation {
         &self,
         #[wasm_bindgen(js_name = endTime, unchecked_optional_param_type = "Date | number")] end: JsValue,
     ) {
-        end_at(&self.inner, &end);
+        match convert::time(&end) {
+            Some(end) => self.inner.end_at(end),
+            None => self.inner.end(),
+        }
     }
 
     /// Starts a child.
@@ -242,18 +245,13 @@ impl Drop for Observation {
     /// Only the garbage collector drops the last handle of an open observation.
     fn drop(&mut self) {
         if Rc::strong_count(&self.inner) == 1 {
-            abandon(&self.inner);
+            self.inner.complain(Level::Warning, "never ended");
+            self.inner.end();
         }
     }
 }
 
 fn start(mut builder: ObservationBuilder, attributes: &JsValue, options: &JsValue) -> Observation {
-    describe(&mut builder, attributes, options);
-    let kind = builder.kind.as_str();
-    Observation { inner: Rc::new(builder.start()), kind }
-}
-
-fn describe(builder: &mut ObservationBuilder, attributes: &JsValue, options: &JsValue) {
     let convert::StartOptions { kind, start, parent, context, trace } = convert::start_options(options);
     builder.kind = kind;
     builder.start = start;
@@ -263,17 +261,5 @@ fn describe(builder: &mut ObservationBuilder, attributes: &JsValue, options: &Js
     }
     builder.trace = trace;
     builder.context = context;
-}
-
-fn end_at(observation: &ObservationHandle, end: &JsValue) {
-    match convert::time(end) {
-        Some(end) => observation.end_at(end),
-        None => observation.end(),
-    }
-}
-
-/// Nobody can end it any more.
-fn abandon(observation: &ObservationHandle) {
-    observation.complain(Level::Warning, "never ended");
-    observation.end();
+    Observation { inner: Rc::new(builder.start()), kind: kind.as_str() }
 }
